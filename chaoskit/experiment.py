@@ -1,0 +1,156 @@
+"""Experiment: what the user wrote, validated. Read with `chaoskit.load(path)`; every field is data, nothing runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, InstanceOf, field_validator
+
+
+from chaoskit.interfaces import Fault, Hypothesis, Probe, Setting
+from chaoskit.model.history import Phase, SteadyBound
+from chaoskit.model.units import Duration, parse_duration, parse_rate, parse_share
+from chaoskit.model.verdict import Verdict
+from chaoskit.traffic import LoadSpec
+
+__all__ = ["AbortCondition", "Experiment", "Phases", "Step", "Variant"]
+
+
+class Phases(Setting):
+    """Lengths of the windows, in their order."""
+
+    warmup: Duration = 2.0
+    baseline: Duration = 6.0
+    fault: Duration = 10.0
+    recovery: Duration = 6.0
+
+    @property
+    def total(self) -> float:
+        return self.warmup + self.baseline + self.fault + self.recovery
+
+    def spans(self) -> dict[Phase, tuple[float, float]]:
+        """Planned windows in seconds since warmup began, on slot boundaries."""
+        start = 0.0
+        found: dict[Phase, tuple[float, float]] = {}
+        for phase in (Phase.WARMUP, Phase.BASELINE, Phase.FAULT, Phase.RECOVERY):
+            end = round(start + getattr(self, phase.value), 1)
+            found[phase] = (start, end)
+            start = end
+        return found
+
+
+class Variant(Setting):
+    """The same question asked of another arrangement of the target."""
+
+    expect: Verdict = Verdict.SUPPORTED
+    breaks: tuple[str, ...] = ()
+    """Names of hypotheses that must be refuted, with `expect: refuted`."""
+    env: dict[str, dict[str, str]] = {}
+    """Environment by service, over that of the target."""
+
+    @field_validator("env", mode="before")
+    @classmethod
+    def _scalars_are_text(cls, value: object) -> object:
+        if not isinstance(value, dict):
+            return value
+        return {
+            service: {k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for k, v in env.items()}
+            if isinstance(env, dict)
+            else env
+            for service, env in value.items()
+        }
+
+
+class Step(Setting):
+    """One request of `setup` or `verify`, sent to the entry service, in order."""
+
+    name: str = ""
+    method: str = "GET"
+    path: str
+    headers: dict[str, str] = {}
+    json_: object = Field(default=None, alias="json")
+    body: str = ""
+    expect: tuple[int, ...] = (200, 201, 202, 204)
+    capture: dict[str, str] = {}
+    """Name → JSONPath in the answer; later steps and requests use `${name}`."""
+    timeout: Duration = 10.0
+    until: Duration = 0.0
+    """Repeat until the expected status comes, for at most this long."""
+
+
+_ABORT = re.compile(r"\s*([a-z_]+[0-9.]*)(?:\s+of\s+(\S+))?\s*(>=|<=|>|<|≥|≤)\s*(\S+)\s+for\s+(\S+)\s*")
+
+
+class AbortCondition(Setting):
+    """Stop the fault at once, undo and say so: `error_rate > 50% for 2s`, `p95 of checkout > 2s for 3s`."""
+
+    text: str
+    measure: str
+    of: str = ""
+    above: float | None = None
+    below: float | None = None
+    holds_for: Duration
+
+    @classmethod
+    def parse(cls, value: object) -> object:
+        """Raises ValueError with an example."""
+        if not isinstance(value, str):
+            return value
+        match = _ABORT.fullmatch(value)
+        if not match:
+            raise ValueError(f"expected a condition such as 'error_rate > 50% for 2s', not {value!r}")
+        measure, of, sign, bound, holds_for = match.groups()
+        if measure in ("error_rate", "availability"):
+            limit = parse_share(bound)
+        elif measure == "throughput":
+            limit = parse_rate(bound)
+        elif re.fullmatch(r"p[0-9]{1,2}(\.[0-9]+)?", measure):
+            limit = parse_duration(bound)
+        else:
+            raise ValueError(f"expected error_rate, availability, throughput or p50 … p99.9, not {measure!r}")
+        key = "above" if sign in (">", ">=", "≥") else "below"
+        held = parse_duration(holds_for)
+        return {"text": value.strip(), "measure": measure, "of": of or "", key: limit, "holds_for": held}
+
+    def bound(self) -> SteadyBound:
+        """The bound that must be *broken* for `holds_for` to abort."""
+        return SteadyBound(measure=self.measure, of=self.of, most=self.above, least=self.below)
+
+
+class Experiment(Setting):
+    """One question, asked of a target that breaks. The title is the hypothesis as a sentence."""
+
+    title: str
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    """Patterns and faults it is about; suites group by them."""
+    target: str
+    """Name of a folder in `targets/`, or the path of a target file."""
+    deployer: str = "process"
+    load: LoadSpec
+    phases: Phases = Phases()
+    setup: tuple[Step, ...] = ()
+    verify: tuple[Step, ...] = ()
+    steady_state: tuple[InstanceOf[Hypothesis], ...] = ()
+    faults: tuple[InstanceOf[Fault], ...] = ()
+    probes: tuple[InstanceOf[Probe], ...] = ()
+    hypotheses: tuple[InstanceOf[Hypothesis], ...] = ()
+    blast_radius: tuple[str, ...] = ()
+    """Edges and services that faults may touch; required with faults."""
+    abort_when: tuple[Annotated[AbortCondition, BeforeValidator(AbortCondition.parse)], ...] = ()
+    variants: dict[str, Variant] = {}
+    allow_hosts: tuple[str, ...] = ()
+    seed: int = 1
+    judge: Literal["interval", "point"] = "interval"
+    file: Path | None = Field(default=None, exclude=True)
+    """Where it was read from; names of targets are looked up beside it."""
+    source: str = Field(default="", exclude=True)
+    """As written."""
+
+    def bounds(self) -> list[SteadyBound]:
+        """The steady state as data."""
+        return [bound for held in self.steady_state if (bound := held.as_bound()) is not None]
+
+

@@ -1,0 +1,224 @@
+"""All of a run's observations in order, and the windows through which they are read.
+
+    History ── during(phase) ─► History (that phase's spans) ─┬─ load(name)   ─► LoadView  (requests, quantiles, blocks)
+                                                              ├─ tap(edge)    ─► TapView   (calls, connections)
+                                                              ├─ probe(name)  ─► [ProbeResult]
+                                                              ├─ metric(name) ─► [MetricPoint]
+                                                              └─ events(kind) ─► [Event]
+
+Rebuilt from disk it judges the same: nothing in here knows a clock.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import TypeVar
+
+import msgspec
+
+from chaoskit.model.load_view import LoadView
+from chaoskit.model.observation import BreakerChange, Event, LoadSlot, MetricPoint, Observation, ProbeResult, TapSlot, slot_start
+from chaoskit.model.spans import Span, within
+from chaoskit.model.tap_view import TapView
+from chaoskit.model.topology import Topology
+
+T = TypeVar("T")
+
+__all__ = ["FaultSpan", "History", "Phase", "Span", "SteadyBound"]
+
+
+class Phase(StrEnum):
+    """The windows that hypotheses name, in their order. `load` is the one window of a plain load run."""
+
+    SETUP = "setup"
+    WARMUP = "warmup"
+    BASELINE = "baseline"
+    FAULT = "fault"
+    RECOVERY = "recovery"
+    VERIFY = "verify"
+    LOAD = "load"
+
+
+class FaultSpan(msgspec.Struct, frozen=True, kw_only=True):
+    """One fault instance: when it was meant to be in, and when it truly was. Instants are None where it never was."""
+
+    id: str
+    kind: str
+    on: tuple[str, ...]
+    """As written: edges (`orders->payments`) or services (`payments.1`)."""
+    edges: tuple[str, ...] = ()
+    """Names of the edges it acts on; empty for a fault on services."""
+    replicas: tuple[str, ...] = ()
+    says: str = ""
+    """What it does, in words: `latency +50 ms`."""
+    planned: Span
+    injected: float | None = None
+    """Just before the first part of it was put in."""
+    in_force: float | None = None
+    """When all of it was in."""
+    undone: float | None = None
+    """When all of it was out again."""
+
+    @property
+    def active(self) -> Span | None:
+        """From the injection to the undo (or to the planned end while it is still in)."""
+        if self.injected is None:
+            return None
+        return self.injected, self.undone if self.undone is not None else self.planned[1]
+
+
+class SteadyBound(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the steady state as data: `measure` of requests `of` (all where empty) stays at or below `most`
+    or at or above `least`. Measures: `error_rate`, `throughput` (per second), `availability`, `p50` … `p99.9`."""
+
+    measure: str
+    of: str = ""
+    most: float | None = None
+    least: float | None = None
+
+    def measured(self, load: LoadView) -> float:
+        """The measure over one view; nan where the view holds no request."""
+        if self.measure == "error_rate":
+            return load.error_rate
+        if self.measure == "availability":
+            return 1.0 - load.error_rate
+        if self.measure == "throughput":
+            return load.rate
+        return load.percentile(float(self.measure.removeprefix("p")) / 100.0)
+
+    def holds(self, load: LoadView) -> bool:
+        """Whether the bound holds over a view (False where there is nothing to judge)."""
+        value = self.measured(load)
+        return (self.most is None or value <= self.most) and (self.least is None or value >= self.least)
+
+
+class History:
+    """Observations of a run with its topology, windows and faults; `during` gives the same, limited to a phase."""
+
+    def __init__(
+        self,
+        observations: Iterable[Observation],
+        topology: Topology,
+        windows: dict[Phase, list[Span]],
+        faults: Sequence[FaultSpan] = (),
+        steady_state: Sequence[SteadyBound] = (),
+    ) -> None:
+        self.observations: list[Observation] = sorted(observations, key=lambda seen: seen.at)
+        self.topology = topology
+        self.windows = windows
+        self.faults = tuple(faults)
+        self.steady_state = tuple(steady_state)
+        self.spans: tuple[Span, ...] | None = None
+        """What this view is limited to; None for the whole run."""
+
+    def during(self, phase: Phase | str) -> History:
+        """The part of this history in the windows of `phase` (empty where the run never reached it)."""
+        return self.between(self.windows.get(Phase(phase), []))
+
+    def between(self, spans: Sequence[Span]) -> History:
+        """The part in these spans (start included, end excluded)."""
+        _ = self._by_kind, self._injections, self._booked_load  # computed once, shared by all views
+        view = copy.copy(self)
+        view.spans = tuple(spans)
+        return view
+
+    @property
+    def seconds(self) -> float:
+        """Length of the view in seconds."""
+        return sum(end - start for start, end in self.view_spans)
+
+    @property
+    def view_spans(self) -> tuple[Span, ...]:
+        """The spans of the view; for a whole run from the first to the last window."""
+        if self.spans is not None:
+            return self.spans
+        ends = [span for spans in self.windows.values() for span in spans]
+        return ((min(start for start, _ in ends), max(end for _, end in ends)),) if ends else ()
+
+    @cached_property
+    def _by_kind(self) -> dict[type, list[Observation]]:
+        found: dict[type, list[Observation]] = {}
+        for seen in self.observations:
+            found.setdefault(type(seen), []).append(seen)
+        return found
+
+    @cached_property
+    def _injections(self) -> list[float]:
+        return sorted(slot_start(fault.injected) for fault in self.faults if fault.injected is not None)
+
+    def _booked(self, slot: LoadSlot) -> float:
+        """When a slot's requests count: when they were planned, or at the first injection that found them in flight."""
+        for injected in self._injections:
+            if slot.at < injected and (slot.ended is None or slot.ended >= injected):
+                return injected
+        return slot.at
+
+    @cached_property
+    def _booked_load(self) -> list[tuple[float, LoadSlot]]:
+        slots = self._by_kind.get(LoadSlot, [])
+        return [(self._booked(slot), slot) for slot in slots if isinstance(slot, LoadSlot)]
+
+    def load(self, name: str = "") -> LoadView:
+        """Requests called `name` (a glob such as `cart*`; empty for all) that count in this view's spans."""
+        spans = self.view_spans
+        chosen = [
+            (at, slot)
+            for at, slot in self._booked_load
+            if within(at, spans) and (not name or slot.name == name or fnmatchcase(slot.name, name))
+        ]
+        return LoadView(chosen, spans)
+
+    def load_names(self) -> list[str]:
+        """Names of requests in the whole run, in order of first use."""
+        return list(dict.fromkeys(slot.name for _, slot in self._booked_load))
+
+    def tap(self, edge: str) -> TapView:
+        """What crossed an edge; `orders->payments` means all its replicas together."""
+        names = {found.name for found in self.topology.select_edges(edge)}
+        return TapView([seen for seen in self._seen(TapSlot) if seen.edge in names], self.view_spans)
+
+    def probe(self, name: str) -> list[ProbeResult]:
+        """Answers of one health check (`orders/ready`); of all replicas for `payments/ready`."""
+        replica, _, check = name.partition("/")
+        names = {f"{one}/{check}" for one in self.topology.select_replicas(replica)}
+        return [seen for seen in self._seen(ProbeResult) if seen.name in names]
+
+    def probe_names(self) -> list[str]:
+        """Names of all health checks in the whole run."""
+        seen = self._by_kind.get(ProbeResult, [])
+        return list(dict.fromkeys(one.name for one in seen if isinstance(one, ProbeResult)))
+
+    def metric(self, name: str, **labels: str) -> list[MetricPoint]:
+        """Samples of a metric whose labels include those given; `source` limits to a replica or worker."""
+        source = labels.pop("source", "")
+        return [
+            seen
+            for seen in self._seen(MetricPoint)
+            if seen.name == name
+            and (not source or seen.source == source)
+            and all(seen.labels.get(key) == value for key, value in labels.items())
+        ]
+
+    def breaker_changes(self, edge: str = "") -> list[BreakerChange]:
+        """What breakers said of themselves by a metric."""
+        return [seen for seen in self._seen(BreakerChange) if not edge or seen.edge == edge]
+
+    def events(self, kind: str = "") -> list[Event]:
+        return [seen for seen in self._seen(Event) if not kind or seen.kind == kind]
+
+    def fault(self, fault_id: str) -> FaultSpan:
+        """The span of one fault; KeyError where the run had none of that id."""
+        for span in self.faults:
+            if span.id == fault_id:
+                return span
+        raise KeyError(fault_id)
+
+    def _seen(self, kind: type[T]) -> Iterator[T]:
+        spans = self.spans
+        for seen in self._by_kind.get(kind, []):
+            if isinstance(seen, kind) and (spans is None or within(seen.at, spans)):
+                yield seen

@@ -1,0 +1,221 @@
+"""Target: the services of a system under test, how each is started, and what each needs (every need is an edge)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from chaoskit.model.topology import LOAD, Edge, Service, Topology
+from chaoskit.model.units import Duration
+
+__all__ = ["Health", "Need", "ServiceSpec", "Target"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]*")
+_PLACE = re.compile(r"\{([a-z][a-z0-9_-]*)(?:\.([0-9]+))?(:all)?\}")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://[^{}]*$")
+_PROTOCOLS = {"http": "http", "https": "tcp", "postgres": "postgres", "postgresql": "postgres", "redis": "redis"}
+
+Protocol = Literal["http", "tcp", "postgres", "redis"]
+
+
+class _Written(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class Health(_Written):
+    """Paths of the health endpoints. A plain string in YAML means readiness."""
+
+    ready: str = ""
+    live: str = ""
+
+
+class Need(_Written):
+    """One reference to another service inside a `needs` value."""
+
+    variable: str
+    service: str
+    replica: int | None = None
+    """The replica that is named (counted from 1); None with `every` or for the first."""
+    every: bool = False
+    protocol: str = "tcp"
+
+
+class ServiceSpec(_Written):
+    """One service of a target: exactly one of `run`, `provides`, `url`, `image` or `build`."""
+
+    run: str = ""
+    """Command line; `{host}` and `{port}` are where it must listen."""
+    provides: str = ""
+    """A real server: `postgres`, `redis`, `nats`, …"""
+    url: str = ""
+    """Where it runs already (deployer `external`)."""
+    image: str = ""
+    """Container image (deployer `docker`)."""
+    build: str = ""
+    """Folder with a Dockerfile (deployer `docker`)."""
+    port: int | None = None
+    """Port inside its container, where the image does not take `{port}`."""
+    replicas: int = Field(default=1, ge=1, le=64)
+    needs: dict[str, str] = {}
+    """Environment variable → value with `{service}` in place of an address; every need is an edge."""
+    env: dict[str, str] = {}
+    health: Health = Health()
+    metrics: str = ""
+    """Path of the Prometheus metrics."""
+    protocol: Protocol | None = None
+    """What a call is on the edges to it (default: from the scheme of the URL that names it)."""
+    ready_within: Duration = 30.0
+    """How long it may take to get ready."""
+    stop_signal: Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL"] = "SIGTERM"
+    stop_within: Duration = 2.0
+
+    @field_validator("health", mode="before")
+    @classmethod
+    def _string_is_readiness(cls, value: object) -> object:
+        return {"ready": value} if isinstance(value, str) else value
+
+    @field_validator("env", "needs", mode="before")
+    @classmethod
+    def _scalars_are_text(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            return {
+                k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for k, v in value.items()
+            }
+        return value
+
+    @model_validator(mode="after")
+    def _one_way_to_start(self) -> ServiceSpec:
+        ways = [key for key in ("run", "provides", "url", "image", "build") if getattr(self, key)]
+        if not ways:
+            raise ValueError("expected one of run, provides, url, image, build")
+        if len(ways) > 1 and set(ways) - {"run", "image", "build"}:
+            raise ValueError(f"expected one of run, provides, url, image, build, not {' and '.join(ways)}")
+        return self
+
+    def references(self) -> list[Need]:
+        """Every `{service}` in its needs, in the order written."""
+        found = []
+        for variable, text in self.needs.items():
+            for match in _PLACE.finditer(text):
+                scheme = _SCHEME.search(text[: match.start()])
+                protocol = _PROTOCOLS.get(scheme.group(1), "tcp") if scheme else "tcp"
+                replica = int(match.group(2)) if match.group(2) else None
+                need = Need(
+                    variable=variable,
+                    service=match.group(1),
+                    replica=replica,
+                    every=bool(match.group(3)),
+                    protocol=protocol,
+                )
+                found.append(need)
+        return found
+
+    def databases_of(self, service: str) -> list[str]:
+        """Database names in the paths of its URLs to `service`: `postgresql://{postgres}/shop` → `shop`."""
+        pattern = re.compile(r"\{" + re.escape(service) + r"(?:\.[0-9]+)?(?::all)?\}/([A-Za-z0-9_-]+)")
+        return [name for text in self.needs.values() for name in pattern.findall(text)]
+
+
+class Target(_Written):
+    """A system under test. Read with `chaoskit.document.read_target`; services are in the order of the file."""
+
+    name: str
+    description: str = ""
+    entry: str
+    """The service that the load talks to."""
+    services: dict[str, ServiceSpec]
+    file: Path | None = Field(default=None, exclude=True)
+    """Where it was read from."""
+
+    @field_validator("services")
+    @classmethod
+    def _names(cls, services: dict[str, ServiceSpec]) -> dict[str, ServiceSpec]:
+        for name in services:
+            if not _NAME.fullmatch(name) or name == LOAD:
+                raise ValueError(f"expected a service name of small letters, digits, - and _, not {name!r}")
+        return services
+
+    @property
+    def workdir(self) -> Path:
+        """Folder that services start in: the one that holds `targets/`, else the file's own."""
+        if self.file is None:
+            return Path.cwd()
+        folder = self.file.resolve().parent
+        return folder.parent.parent if folder.parent.name == "targets" else folder
+
+    def mistakes(self) -> list[tuple[tuple[str, ...], str]]:
+        """What does not fit together, as (path of the key, message)."""
+        found: list[tuple[tuple[str, ...], str]] = []
+        if self.entry not in self.services:
+            found.append((("entry",), f"no service {self.entry!r}; there are: {', '.join(self.services)}"))
+        for name, service in self.services.items():
+            for need in service.references():
+                path = ("services", name, "needs", need.variable)
+                other = self.services.get(need.service)
+                if other is None:
+                    found.append((path, f"no service {need.service!r}; there are: {', '.join(self.services)}"))
+                elif need.replica is not None and not 1 <= need.replica <= other.replicas:
+                    found.append((path, f"{need.service} has {other.replicas} replicas, counted from 1"))
+            if service.provides and service.replicas > 1:
+                found.append((("services", name, "replicas"), "a real server has one replica"))
+        return found
+
+    def topology(self) -> Topology:
+        """Services and edges: one for each replica that a need names, and the front edge(s) from `load`."""
+        services = tuple(
+            Service(
+                name=name,
+                replicas=spec.replicas,
+                provides=spec.provides,
+                ready=spec.health.ready,
+                live=spec.health.live,
+                metrics=spec.metrics,
+            )
+            for name, spec in self.services.items()
+        )
+        by_name = {service.name: service for service in services}
+        edges = [Edge(LOAD, by_name[self.entry].replica_names()[0], self.services[self.entry].protocol or "http")]
+        for name, spec in self.services.items():
+            for need in spec.references():
+                callees = by_name[need.service].replica_names()
+                if not need.every:
+                    callees = [callees[(need.replica or 1) - 1]]
+                protocol = self.services[need.service].protocol or need.protocol
+                edges += [
+                    Edge(caller, callee, protocol) for caller in by_name[name].replica_names() for callee in callees
+                ]
+        return Topology(self.name, self.entry, services, tuple(dict.fromkeys(edges)))
+
+    def environment(self, replica: str, address_of: Callable[[Edge], str]) -> dict[str, str]:
+        """What `replica`'s `needs` come to, with `address_of(edge)` (host:port) in place of each reference.
+
+        A value with `{service:all}` is repeated for each replica, joined with commas.
+        """
+        topology = self.topology()
+        spec = self.services[replica.partition(".")[0]]
+        edges = {edge.callee: edge for edge in topology.edges if edge.caller == replica}
+        result = {}
+        for variable, text in spec.needs.items():
+            match = _PLACE.search(text)
+            copies = [text]
+            if match and match.group(3):
+                callees = topology.service(match.group(1)).replica_names()
+                copies = [_PLACE.sub(_filled(callee), text) for callee in callees]
+            result[variable] = ",".join(
+                _PLACE.sub(lambda m: address_of(edges[_callee(m, topology)]), copy) for copy in copies
+            )
+        return result
+
+
+def _filled(callee: str) -> Callable[[re.Match[str]], str]:
+    """Turn `{payments:all}` into a reference to one replica."""
+    return lambda match: "{" + callee + "}" if match.group(3) else match.group(0)
+
+
+def _callee(match: re.Match[str], topology: Topology) -> str:
+    names = topology.service(match.group(1)).replica_names()
+    return names[int(match.group(2) or 1) - 1]
