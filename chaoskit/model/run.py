@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from chaoskit.model.history import FaultSpan, Span
+from chaoskit.model.history import FaultSpan, Span, SteadyBound
 from chaoskit.model.topology import Topology
 from chaoskit.model.undo import Undo
 from chaoskit.model.verdict import Finding, Gate, Verdict
@@ -35,6 +35,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     proxy: str = "embedded"
     windows: dict[str, list[Span]]
     faults: list[FaultSpan] = []
+    steady_state: list[SteadyBound] = []
     gates: list[Gate] = []
     findings: list[Finding] = []
     verdict: Verdict
