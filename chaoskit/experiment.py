@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, InstanceOf, field_validator
 
-
 from chaoskit.interfaces import Fault, Hypothesis, Probe, Setting
 from chaoskit.model.history import Phase, SteadyBound
 from chaoskit.model.units import Duration, parse_duration, parse_rate, parse_share
 from chaoskit.model.verdict import Verdict
+from chaoskit.target import scalars_as_text
 from chaoskit.traffic import LoadSpec
 
 __all__ = ["AbortCondition", "Experiment", "Phases", "Step", "Variant"]
@@ -55,12 +55,7 @@ class Variant(Setting):
     def _scalars_are_text(cls, value: object) -> object:
         if not isinstance(value, dict):
             return value
-        return {
-            service: {k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for k, v in env.items()}
-            if isinstance(env, dict)
-            else env
-            for service, env in value.items()
-        }
+        return {service: scalars_as_text(env) for service, env in value.items()}
 
 
 class Step(Setting):

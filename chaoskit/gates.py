@@ -9,7 +9,17 @@ from chaoskit.model.history import History, Phase, SteadyBound
 from chaoskit.model.units import duration_text
 from chaoskit.model.verdict import Gate
 
-__all__ = ["GENERATOR_LIMITS", "clock_gate", "generator_gate", "parts_gate", "samples_gate", "steady_gate", "trace_gates"]
+__all__ = [
+    "GENERATOR_LIMITS",
+    "bound_text",
+    "clock_gate",
+    "generator_gate",
+    "measure_text",
+    "parts_gate",
+    "samples_gate",
+    "steady_gate",
+    "trace_gates",
+]
 
 GENERATOR_LIMITS = {"send_lag_p99": 0.1, "cpu": 0.95}
 """Beyond these the generator, not the target, may have made what was measured. Seconds; share of one core."""
@@ -140,4 +150,5 @@ def clock_gate(history: History) -> Gate:
     for event in history.events("clock"):
         if float(event.about.get("uncertainty", "0")) > 0.1:
             return Gate(gate="clock", open=False, because=event.text, evidence=((event.at, event.at),))
-    return Gate(gate="clock", open=True, because="every stamp is of this host's monotonic clock, or within one slot of it")
+    because = "every stamp is of this host's monotonic clock, or within one slot of it"
+    return Gate(gate="clock", open=True, because=because)

@@ -223,6 +223,8 @@ class UndoOwner(ABC):
     """Knows how to apply one kind of undo, in the live run or in a fresh process."""
 
     kind: ClassVar[str]
+    after_processes: ClassVar[bool] = False
+    """Whether `recover` ends the run's processes first (a data folder), or applies it before (a fault)."""
 
     @classmethod
     @abstractmethod

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from chaoskit.model.topology import LOAD, Edge, Service, Topology
 from chaoskit.model.units import Duration
 
-__all__ = ["Health", "Need", "ServiceSpec", "Target"]
+__all__ = ["Health", "Need", "ServiceSpec", "Target", "scalars_as_text"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _PLACE = re.compile(r"\{([a-z][a-z0-9_-]*)(?:\.([0-9]+))?(:all)?\}")
@@ -20,6 +20,13 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://[^{}]*$")
 _PROTOCOLS = {"http": "http", "https": "tcp", "postgres": "postgres", "postgresql": "postgres", "redis": "redis"}
 
 Protocol = Literal["http", "tcp", "postgres", "redis"]
+
+
+def scalars_as_text(value: object) -> object:
+    """Numbers among the values of a mapping as text, so that an environment may say `10` without quotes."""
+    if not isinstance(value, Mapping):
+        return value
+    return {k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for k, v in value.items()}
 
 
 class _Written(BaseModel):
@@ -81,11 +88,7 @@ class ServiceSpec(_Written):
     @field_validator("env", "needs", mode="before")
     @classmethod
     def _scalars_are_text(cls, value: object) -> object:
-        if isinstance(value, Mapping):
-            return {
-                k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for k, v in value.items()
-            }
-        return value
+        return scalars_as_text(value)
 
     @model_validator(mode="after")
     def _one_way_to_start(self) -> ServiceSpec:

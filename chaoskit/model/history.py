@@ -21,7 +21,16 @@ from typing import TypeVar
 import msgspec
 
 from chaoskit.model.load_view import LoadView
-from chaoskit.model.observation import BreakerChange, Event, LoadSlot, MetricPoint, Observation, ProbeResult, TapSlot, slot_start
+from chaoskit.model.observation import (
+    BreakerChange,
+    Event,
+    LoadSlot,
+    MetricPoint,
+    Observation,
+    ProbeResult,
+    TapSlot,
+    slot_start,
+)
 from chaoskit.model.spans import Span, within
 from chaoskit.model.tap_view import TapView
 from chaoskit.model.topology import Topology

@@ -109,7 +109,8 @@ class LoadView:
 
     def counts(self, of: Measure = "response") -> NDArray[np.int64]:
         """Counts by bucket, shape (BUCKETS,)."""
-        return self.matrix(of, width=None)[0]
+        summed: NDArray[np.int64] = self.matrix(of, width=None)[0]
+        return summed
 
     def matrix(self, of: Measure = "response", width: float | None = 1.0) -> NDArray[np.int64]:
         """Counts by block and bucket, shape (blocks, BUCKETS); one block where `width` is None."""
@@ -124,7 +125,7 @@ class LoadView:
             sizes = np.array([len(part) // 6 for part in parts], dtype=np.int64)
             place = place + np.repeat(rows, sizes) * BUCKETS
         summed = np.bincount(place, weights=records["count"], minlength=blocks * BUCKETS)
-        shaped: NDArray[np.int64] = np.asarray(summed, dtype=np.int64).reshape(blocks, BUCKETS)
+        shaped: NDArray[np.int64] = summed.astype(np.int64).reshape(blocks, BUCKETS)
         return shaped
 
     def percentile(

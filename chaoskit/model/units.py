@@ -43,7 +43,7 @@ def parse_duration(value: object) -> float:
     if isinstance(value, str):
         text = value.strip()
         parts = list(_DURATION.finditer(text))
-        if parts and "".join(part.group(0) for part in parts) == text.replace(" ", "") or _DURATION.fullmatch(text):
+        if (parts and "".join(part.group(0) for part in parts) == text.replace(" ", "")) or _DURATION.fullmatch(text):
             return sum(float(part.group(1)) * _DURATION_UNITS[part.group(2)] for part in parts)
     raise ValueError(f"expected a duration with its unit, such as 200ms, 5s or 1m, not {_shown(value)}")
 
@@ -147,7 +147,9 @@ Rate = Annotated[
 """Per second."""
 Share = Annotated[float, BeforeValidator(_already(parse_share, float)), _schema(r"^[0-9.]+ ?%$", "1%")]
 """Fraction of 1."""
-Size = Annotated[int, BeforeValidator(_already(parse_size, int)), _schema(r"^[0-9.]+ ?(B|KB|MB|GB|KiB|MiB|GiB)$", "64KB")]
+Size = Annotated[
+    int, BeforeValidator(_already(parse_size, int)), _schema(r"^[0-9.]+ ?(B|KB|MB|GB|KiB|MiB|GiB)$", "64KB")
+]
 """Bytes. (A bare integer passes: it can only mean bytes.)"""
 Delta = Annotated[
     DeltaValue,
