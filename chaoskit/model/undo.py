@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Union
+from typing import TYPE_CHECKING, Any, Union
 
 import msgspec
 
 __all__ = ["JSON", "Undo"]
 
-JSON = Union[str, int, float, bool, None, list["JSON"], dict[str, "JSON"]]
+if TYPE_CHECKING:
+    JSON = Union[str, int, float, bool, None, list["JSON"], dict[str, "JSON"]]
+else:
+    JSON = Any  # msgspec reads no recursive types; what it reads from JSON is JSON all the same
 
 
 class Undo(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,47 @@
+"""What is emitted is in the file, in memory and at the listeners, on the run's clock."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from chaoskit.model.observation import Event, LoadSlot, Observation, TapCall, TapSlot
+from chaoskit.recorder import Recorder
+
+
+def test_stamps_become_seconds_since_warmup_began(tmp_path: Path) -> None:
+    heard: list[Observation] = []
+    with Recorder(tmp_path / "history.jsonl") as recorder:
+        recorder.listen(heard.append)
+        recorder.emit(Event(at=99.0, kind="started"))
+        recorder.begin(100.0)
+        recorder.emit(LoadSlot(at=100.3, ended=101.2, name="checkout", ok=1))
+        recorder.emit(TapSlot(at=100.3, edge="a->b", calls=(TapCall(start=100.31, end=100.35), TapCall(start=100.4))))
+        recorder.flush()
+        seen = recorder.seen()
+    assert [one.at for one in seen] == pytest.approx([-1.0, 0.3, 0.3])
+    assert isinstance(seen[1], LoadSlot)
+    assert seen[1].ended == pytest.approx(1.2)
+    assert isinstance(seen[2], TapSlot)
+    assert [(call.start, call.end) for call in seen[2].calls] == [
+        (pytest.approx(0.31), pytest.approx(0.35)),
+        (0.4, None),
+    ]
+    assert heard == seen
+    read = msgspec.json.Decoder(Observation).decode_lines((tmp_path / "history.jsonl").read_bytes())
+    assert read == seen
+
+
+def test_a_listener_that_crashes_is_not_swallowed(tmp_path: Path) -> None:
+    def broken(_seen: Observation) -> None:
+        raise RuntimeError("no")
+
+    recorder = Recorder(tmp_path / "history.jsonl")
+    recorder.__enter__()
+    recorder.listen(broken)
+    recorder.begin(0.0)
+    recorder.emit(Event(at=1.0, kind="x"))
+    with pytest.raises(RuntimeError, match="no"):
+        recorder.flush()
+    with pytest.raises(RuntimeError, match="no"):
+        recorder.close()
