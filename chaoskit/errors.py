@@ -7,7 +7,8 @@
     │   ├── DeployError (4)       a service did not start, get ready, or stay up
     │   ├── ProxyError (4)        a Toxiproxy (ours or another) is not there or refused
     │   ├── LoadError (4)         the load worker could not start or died
-    │   └── MissingPart (4)       something that was asked for is not on this machine
+    │   ├── MissingPart (4)       something that was asked for is not on this machine
+    │   └── CouldNotTell (3)      the run can go on no further without becoming meaningless: a shut gate, not a failure
     └── UndoError (5)             a fault may still be in place
 
 Codes over several runs merge with `worst_exit`.
@@ -22,6 +23,7 @@ from enum import IntEnum
 __all__ = [
     "ChaoskitError",
     "CouldNotRun",
+    "CouldNotTell",
     "DeployError",
     "Exit",
     "FileError",
@@ -125,6 +127,12 @@ class LoadError(CouldNotRun):
 
 class MissingPart(CouldNotRun):
     pass
+
+
+class CouldNotTell(CouldNotRun):
+    """A fault cannot go in meaningfully. The runner makes a shut gate of it; the message says what it would take."""
+
+    exit_code = Exit.INCONCLUSIVE
 
 
 class UndoError(ChaoskitError):
