@@ -1,0 +1,119 @@
+"""A fault goes in on time, comes out on time or at once, and its undo is in the journal before it exists."""
+
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from chaoskit.injection import Injection
+from chaoskit.interfaces import Fault, System
+from chaoskit.model.observation import Event, Observation
+from chaoskit.model.undo import Undo
+from chaoskit.testing import FakeSystem, NoFault
+
+SPANS = (0.3, 0.6)
+
+
+class Log:
+    """What happened, in order."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.events: list[Event] = []
+
+    def emit(self, seen: Observation) -> None:
+        assert isinstance(seen, Event)
+        self.events.append(seen)
+        self.lines.append(seen.kind)
+
+
+class Recorded(NoFault):
+    """Writes down what is done to it."""
+
+    kind = "recorded"
+
+    def undo(self, system: System) -> Sequence[Undo]:
+        return [Undo(id="u1", owner="testing.recorded", args={})]
+
+    def inject(self, system: System) -> None:
+        LOG.lines.append("in")
+
+
+class Breaking(Recorded):
+    def inject(self, system: System) -> None:
+        LOG.lines.append("half in")
+        raise OSError("the other half is not there")
+
+
+LOG = Log()
+
+
+@pytest.fixture(autouse=True)
+def owners(monkeypatch: pytest.MonkeyPatch) -> None:
+    global LOG
+    LOG = Log()
+
+    class Owner:
+        @staticmethod
+        def apply_undo(undo: Undo, system: System | None) -> None:
+            LOG.lines.append(f"out {undo.id}")
+
+    monkeypatch.setattr("chaoskit.injection.undo_owners", lambda: {"testing.recorded": Owner})
+
+
+def carried(fault: Fault, window: tuple[float, float] = SPANS) -> Injection:
+    injection = Injection(
+        fault,
+        FakeSystem(),
+        t0=time.monotonic(),
+        window=window,
+        emit=LOG.emit,
+        will_undo=lambda undo: LOG.lines.append(f"journal {undo.id}"),
+        undone=lambda undo_id: LOG.lines.append(f"done {undo_id}"),
+    )
+    injection.prepare()
+    return injection
+
+
+def test_the_undo_is_written_down_before_the_fault_is_in() -> None:
+    injection = carried(Recorded(on="orders->payments", id="r"))
+    injection.join(5.0)
+    assert LOG.lines == ["journal u1", "in", "injected", "out u1", "done u1", "undone"]
+    span = injection.span()
+    assert span.injected is not None and span.undone is not None
+    assert 0.3 <= span.injected < 0.6
+    assert span.undone >= 0.6
+    assert not injection.undo_left
+
+
+def test_withdrawn_it_comes_out_at_once() -> None:
+    injection = carried(Recorded(on="orders->payments", id="r"), (0.0, 60.0))
+    time.sleep(0.3)
+    injection.withdraw()
+    assert LOG.lines[-3:] == ["out u1", "done u1", "undone"]
+    assert injection.span().undone is not None
+
+
+def test_withdrawn_before_its_time_it_never_goes_in_and_is_undone_all_the_same() -> None:
+    injection = carried(Recorded(on="orders->payments", id="r"), (30.0, 60.0))
+    injection.withdraw()
+    assert LOG.lines == ["journal u1", "out u1", "done u1"]
+    assert injection.span().injected is None
+    assert injection.span().active is None
+
+
+def test_a_fault_that_goes_in_by_half_is_taken_out_and_reported() -> None:
+    injection = carried(Breaking(on="orders->payments", id="r"))
+    injection.join(5.0)
+    assert "the other half is not there" in injection.error
+    assert LOG.lines == ["journal u1", "half in", "fault_failed", "out u1", "done u1", "undone"]
+    assert injection.span().in_force is None
+
+
+def test_an_undo_that_fails_is_left_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chaoskit.injection.undo_owners", dict)
+    injection = carried(Recorded(on="orders->payments", id="r"))
+    injection.join(5.0)
+    assert [undo.id for undo in injection.undo_left] == ["u1"]
+    assert "done u1" not in LOG.lines
+    assert "nobody here knows how to undo" in injection.error
