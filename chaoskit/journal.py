@@ -219,7 +219,7 @@ class Left:
 
 
 def read(run: str) -> Left:
-    """Read the journal of a run. Raises UsageError where it is missing, not ours, or of a newer format."""
+    """Read the journal of a run. Raises UsageError where it is missing, not ours, or not understood."""
     path = _path(run)
     with open(_open(path, os.O_RDONLY), "rb") as file:
         lines = file.read().split(b"\n")
@@ -228,9 +228,18 @@ def read(run: str) -> Left:
     processes: dict[int, JournaledProcess] = {}
     for line in filter(None, lines):
         try:
-            _apply(json.loads(line), left, undos, processes)
-        except (ValueError, KeyError, TypeError):
+            record = json.loads(line)
+        except ValueError:
             left.unreadable += 1
+            continue
+        try:
+            _apply(record, left, undos, processes)
+        except (ValueError, KeyError, TypeError) as error:
+            # Never passed over: what it announces may well exist, and a journal without it would be forgotten.
+            raise UsageError(
+                f"{path} holds a record that this chaoskit does not understand: {error}",
+                hint="recover with the version that wrote it",
+            ) from error
     left.undos = list(undos.values())
     left.processes = list(processes.values())
     return left
@@ -279,8 +288,10 @@ def journals() -> Iterator[Left]:
 
 
 def forget(run: str) -> None:
-    """Remove the journal of a run of which nothing is left."""
-    _path(run).unlink(missing_ok=True)
+    """Remove the journal of a run of which nothing is left, and its guardian's log."""
+    path = _path(run)
+    path.unlink(missing_ok=True)
+    path.with_suffix(".log").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
