@@ -7,13 +7,16 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge
 from purgatory import AsyncCircuitBreakerFactory
-from purgatory.service._async.circuitbreaker import AsyncCircuitBreaker
 
 from targets.shop.common import TooSlow, Unavailable
 from targets.shop.peer import Answer, Peer
+
+if TYPE_CHECKING:
+    from purgatory.service._async.circuitbreaker import AsyncCircuitBreaker
 
 __all__ = ["Breaker", "Bulkhead", "CircuitOpen", "NoSlot", "Replicas", "RetryBudget"]
 
