@@ -1,0 +1,45 @@
+"""Nearly every request succeeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from chaoskit.hypotheses.bounds import Bound, LoadClaim
+from chaoskit.hypotheses.error_rate import planned
+from chaoskit.hypotheses.measures import Share as ShareOf
+from chaoskit.hypotheses.words import share_text
+from chaoskit.model.history import SteadyBound
+from chaoskit.model.observation import LoadSlot
+from chaoskit.model.units import Share
+
+__all__ = ["Availability"]
+
+
+class Availability(LoadClaim):
+    """At least a share of the requests succeeds.
+
+    What it measures: successes ÷ all requests that were planned in the window; what was dropped or never finished did
+    not succeed.
+
+    Example:
+        {kind: availability, of: checkout, min: 99%}
+
+    Limits: as for error_rate, "at least 99%" needs 300 requests in each phase.
+    """
+
+    kind: ClassVar[str] = "availability"
+
+    min: Share
+    """Smallest share of the requests that must succeed."""
+
+    def bounds(self) -> Sequence[Bound]:
+        measure = ShareOf("availability", _succeeded, planned)
+        return [Bound(measure=measure, upper=False, text=share_text(self.min), value=self.min)]
+
+    def as_bounds(self) -> Sequence[SteadyBound]:
+        return [SteadyBound(measure="availability", of=self.of, least=self.min)]
+
+
+def _succeeded(slot: LoadSlot) -> int:
+    return slot.ok

@@ -1,0 +1,56 @@
+"""Few requests fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from typing import ClassVar
+
+from chaoskit.hypotheses.bounds import Bound, LoadClaim
+from chaoskit.hypotheses.measures import Share as ShareOf
+from chaoskit.hypotheses.words import share_text
+from chaoskit.model.history import SteadyBound
+from chaoskit.model.observation import LoadSlot
+from chaoskit.model.units import Share
+
+__all__ = ["ErrorRate", "planned"]
+
+
+class ErrorRate(LoadClaim):
+    """At most a share of the requests fails.
+
+    What it measures: requests that failed, were dropped or never finished ÷ all that were planned in the window.
+
+    Example:
+        {kind: error_rate, of: checkout, max: 1%}
+        {kind: error_rate, max: 0%, cause: timeout}     # this cause alone
+
+    Limits: "at most 1%" needs 300 requests in each phase: with fewer, none failing would not show it (the rule of
+    three, n ≥ 3 ÷ share). `max: 0%` is refuted by a single one.
+    """
+
+    kind: ClassVar[str] = "error_rate"
+
+    max: Share
+    """Largest share of the requests that may fail."""
+    cause: str = ""
+    """Count failures of this cause alone: `timeout`, `status 503`, a glob such as `status 5*` (default: all)."""
+
+    def bounds(self) -> Sequence[Bound]:
+        name = f"rate of {self.cause}" if self.cause else "error rate"
+        measure = ShareOf(name, self._failures, planned)
+        return [Bound(measure=measure, upper=True, text=share_text(self.max), value=self.max)]
+
+    def _failures(self, slot: LoadSlot) -> int:
+        if not self.cause:
+            return slot.failed + slot.dropped + slot.unfinished
+        causes = {**slot.causes, "dropped": slot.dropped, "unfinished": slot.unfinished}
+        return sum(count for cause, count in causes.items() if fnmatchcase(cause, self.cause))
+
+    def as_bounds(self) -> Sequence[SteadyBound]:
+        return () if self.cause else [SteadyBound(measure="error_rate", of=self.of, most=self.max)]
+
+
+def planned(slot: LoadSlot) -> int:
+    """All requests of a slot."""
+    return slot.ok + slot.failed + slot.dropped + slot.unfinished

@@ -1,0 +1,38 @@
+"""Users get as many answers per second as promised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from chaoskit.hypotheses.bounds import Bound, LoadClaim
+from chaoskit.hypotheses.limits import Floor
+from chaoskit.hypotheses.measures import SuccessRate
+from chaoskit.model.history import SteadyBound
+
+__all__ = ["Throughput"]
+
+
+class Throughput(LoadClaim):
+    """Successful answers come at a rate, absolute or as a share of the baseline's.
+
+    What it measures: successes ÷ seconds of the window. A request belongs to the window in which it was planned.
+
+    Example:
+        {kind: throughput, of: checkout, min: 50/s}
+        {kind: throughput, min: 90%}                    # of what was answered per second in baseline
+
+    Limits: an open load never yields more than its rate: ask for less than that, or it is too close to call.
+    """
+
+    kind: ClassVar[str] = "throughput"
+
+    min: Floor
+    """Smallest rate of successes (`50/s`), or share of the baseline's (`90%`)."""
+
+    def bounds(self) -> Sequence[Bound]:
+        against = self.min.over if self.min.relative else None
+        return [Bound(measure=SuccessRate(), upper=False, text=str(self.min), value=self.min.rate, against=against)]
+
+    def as_bounds(self) -> Sequence[SteadyBound]:
+        return () if self.min.relative else [SteadyBound(measure="throughput", of=self.of, least=self.min.rate)]
