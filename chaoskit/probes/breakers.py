@@ -1,0 +1,93 @@
+"""How circuit breakers tell their state in metrics, and which edge each of them stands on.
+
+resilience4j_circuitbreaker_state{name="payments", state="open"} 1          a sample for each state, 1 is the one
+circuit_breaker_state{circuit="payments"} 2                                 a number; the help text says which
+envoy_cluster_circuit_breakers_default_rq_open{envoy_cluster_name="payments"} 1     open or not
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from chaoskit.model.topology import Topology
+
+__all__ = ["BreakerMetrics", "numbered_states"]
+
+_STATE_METRIC = re.compile(
+    r"(circuit_?breaker|breaker|circuit)\w*_(state|status)$|(circuit_?breaker|breaker|circuit)_state"
+)
+_OPEN_METRIC = re.compile(r"(circuit_?breakers?|breaker|circuit)\w*_(is_)?open$")
+_NUMBERED = re.compile(
+    r"\b([0-9])\s*(?:=|:|->|is|means|for|\()?\s*\"?'?(closed|half[-_ ]?open(?:ed)?|open(?:ed)?)\b", re.IGNORECASE
+)
+_NAMED = re.compile(r"\b(closed|half[-_ ]?open(?:ed)?|open(?:ed)?)\"?'?\s*(?:=|:|->|is|\()\s*([0-9])\b", re.IGNORECASE)
+
+_LETS_THROUGH = ("open", "half_open", "unknown", "closed")
+
+
+def state_of(word: str) -> str:
+    """closed · open · half_open, however it is spelt; `unknown` for any other word."""
+    letters = re.sub(r"[^a-z]", "", word.lower())
+    if letters.startswith("half"):
+        return "half_open"
+    if letters in ("open", "opened", "forcedopen", "tripped"):
+        return "open"
+    return "closed" if letters in ("closed", "close", "disabled", "metricsonly") else "unknown"
+
+
+def numbered_states(help_text: str) -> dict[int, str]:
+    """What the numbers of a state metric mean, as its help text says: `0=closed, 1=open, 2=half-open`, either order."""
+    found = {int(number): state_of(word) for number, word in _NUMBERED.findall(help_text)}
+    return found or {int(number): state_of(word) for word, number in _NAMED.findall(help_text)}
+
+
+class BreakerMetrics:
+    """Reads the breakers on one replica's pages. Several on one edge (one a callee's replica, one a limit) count as
+    the one of them that lets the least through."""
+
+    def __init__(self, topology: Topology, replica: str) -> None:
+        self._replica = replica
+        callees = [edge for edge in topology.edges if edge.caller == replica]
+        self._edges = {edge.callee: edge.name for edge in callees}
+        self._edges |= {edge.called_service: f"{replica}->{edge.called_service}" for edge in callees}
+        self._page: dict[str, str] = {}
+        self._last: dict[str, str] = {}
+
+    def read(self, name: str, labels: Mapping[str, str], value: float, help_text: str) -> None:
+        """Take one sample of a page."""
+        state = _state(name, labels, value, help_text)
+        if state and (edge := self._edge(labels)):
+            self._page[edge] = min(state, self._page.get(edge, state), key=_LETS_THROUGH.index)
+
+    def changes(self) -> list[tuple[str, str]]:
+        """(edge, state) of what this page, now read, tells otherwise than the one before."""
+        changed = [(edge, state) for edge, state in self._page.items() if self._last.get(edge) != state]
+        self._last.update(self._page)
+        self._page = {}
+        return changed
+
+    def _edge(self, labels: Mapping[str, str]) -> str:
+        """The edge that a breaker's labels name: a callee's name, whole or as one word of a value."""
+        values = [value for key, value in labels.items() if key != "state"]
+        for value in values:
+            if value in self._edges:
+                return self._edges[value]
+        words = {word for value in values for word in re.split(r"[^a-z0-9.-]+", value.lower())}
+        named = {self._edges[word] for word in words if word in self._edges}
+        if len(named) == 1:
+            return named.pop()
+        services = {edge for edge in self._edges.values() if "." not in edge.partition("->")[2]}
+        return services.pop() if len(services) == 1 else ""
+
+
+def _state(name: str, labels: Mapping[str, str], value: float, help_text: str) -> str:
+    """The state that one sample tells; empty where it tells none."""
+    lower = name.lower()
+    if _OPEN_METRIC.search(lower):
+        return "open" if value else "closed"
+    if not _STATE_METRIC.search(lower):
+        return ""
+    if "state" in labels:
+        return state_of(labels["state"]) if value == 1 else ""
+    return numbered_states(help_text).get(int(value), "closed" if value == 0 else "unknown")
