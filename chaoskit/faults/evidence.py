@@ -1,0 +1,324 @@
+"""What the taps saw of one place before, during and after a fault, joined with what the load saw: pure arithmetic."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from chaoskit.model.histogram import Histogram, bucket_value
+from chaoskit.model.history import History, Phase
+from chaoskit.model.observation import SLOT, TapCall, TapSlot
+from chaoskit.model.spans import Span
+from chaoskit.model.units import duration_text
+
+__all__ = [
+    "BY_CHANCE",
+    "Bite",
+    "Crossing",
+    "Seen",
+    "above",
+    "by_chance",
+    "cut_bite",
+    "middle",
+    "quantile",
+    "share_text",
+    "size_text",
+    "slower_bite",
+]
+
+BY_CHANCE = 0.01
+"""What chance alone would do more often than this proves nothing."""
+
+_UNANSWERED = ("abandoned", "cut", "open")
+
+
+class Bite(NamedTuple):
+    """Whether a fault bit at one place, and the sentence that says how it is known."""
+
+    bit: bool
+    because: str
+
+
+def by_chance(count: int, of: int, share: float) -> float:
+    """At most this likely: `count` or more of `of`, where each happens with probability `share`.
+
+    The Chernoff bound exp(−n·KL(count/of ‖ share)); 1 where the count is not above what is expected.
+    """
+    if of == 0 or count <= of * share:
+        return 1.0
+    if share <= 0.0:
+        return 0.0
+    p = count / of
+    divergence = p * math.log(p / share)
+    if p < 1.0:
+        divergence += (1.0 - p) * math.log((1.0 - p) / (1.0 - share))
+    return math.exp(-of * divergence)
+
+
+def quantile(ordered: Sequence[float], q: float) -> float:
+    """Nearest rank; nan where there is nothing."""
+    return ordered[max(1, math.ceil(q * len(ordered) - 1e-9)) - 1] if ordered else math.nan
+
+
+def middle(ordered: Sequence[float]) -> float:
+    return quantile(ordered, 0.5)
+
+
+def share_text(count: float, of: float) -> str:
+    """`31%`, `0.2%`; a dash where there is nothing to have a share of."""
+    if not of:
+        return "–"
+    share = 100.0 * count / of
+    return f"{share:.0f}%" if share >= 10 or share == 0 else f"{share:.2g}%"
+
+
+class Crossing:
+    """The calls that crossed some edges in one window. Counts are exact; where the tap left single calls out, the
+    window is cut to whole slots and durations come from their histograms."""
+
+    def __init__(self, slots: Sequence[TapSlot], window: Span, which: str, prefix: str) -> None:
+        """`which` calls belong to the window: `within` it, those that `overlap` it, or those that `began` in it."""
+        self.window = window
+        self.slots = [slot for slot in slots if slot.at + SLOT > window[0] + 1e-6 and slot.at < window[1] - 1e-6]
+        self._own = (f"-{prefix}", f"-{prefix}~")
+        self.exact = not any(slot.left_out for slot in self.slots)
+        self.kept = [call for slot in slots for call in slot.calls if _belongs(call, window, which)]
+
+    def _whole(self) -> list[TapSlot]:
+        start, end = self.window
+        return [slot for slot in self.slots if slot.at >= start - 1e-6 and slot.at + SLOT <= end + 1e-6]
+
+    @cached_property
+    def answered(self) -> list[float]:
+        """Durations of the calls that were answered, ascending."""
+        if self.exact:
+            return sorted(call.end - call.start for call in self.kept if call.end is not None and _answered(call))
+        counts = Histogram.merged(slot.took for slot in self._whole()).counts
+        return [bucket_value(bucket) for bucket in sorted(counts) for _ in range(counts[bucket])]
+
+    @cached_property
+    def waited(self) -> list[float]:
+        """How long the calls that got no answer lasted, ascending, as far as they are known singly."""
+        end = self.window[1]
+        return sorted(_lasted(call, end) for call in self.kept if not _answered(call))
+
+    @cached_property
+    def outcomes(self) -> Counter[str]:
+        if self.exact:
+            return Counter(call.outcome for call in self.kept)
+        return sum((Counter(slot.outcomes) for slot in self._whole()), Counter())
+
+    @cached_property
+    def statuses(self) -> Counter[str]:
+        if self.exact:
+            return Counter(str(call.status) for call in self.kept if call.status is not None)
+        return sum((Counter(slot.statuses) for slot in self._whole()), Counter())
+
+    @property
+    def total(self) -> int:
+        return len(self.answered) + self.unanswered
+
+    @property
+    def unanswered(self) -> int:
+        """Given up by the caller, cut, or still open."""
+        return sum(self.outcomes[outcome] for outcome in _UNANSWERED)
+
+    @property
+    def started(self) -> int:
+        """Calls that began in the window's slots."""
+        return sum(slot.started for slot in self.slots)
+
+    @property
+    def opened(self) -> int:
+        return sum(slot.opened for slot in self.slots)
+
+    @property
+    def closed(self) -> int:
+        return sum(slot.closed for slot in self.slots)
+
+    @property
+    def cut(self) -> int:
+        """Connections that the proxy or the callee ended."""
+        return sum(slot.cut for slot in self.slots)
+
+    @cached_property
+    def hits(self) -> int:
+        """Calls (or connections) that this fault's toxics acted on, as far as the tap's server applied them."""
+        own, parts = self._own
+        counts: Counter[str] = Counter()
+        for slot in self.slots:
+            for name, count in slot.hits.items():
+                if name.endswith(own) or parts in name:
+                    counts[name] += count
+        named = sum(any(name.endswith(own) or parts in name for name in call.toxics) for call in self.kept)
+        return max(named, max(counts.values(), default=0))
+
+    def unanswered_text(self) -> str:
+        """`33 given up by the caller after 500 ms, 2 cut`; empty where every call was answered."""
+        said = []
+        for outcome, words in (("abandoned", "given up by the caller"), ("cut", "cut off"), ("open", "never ended")):
+            if count := self.outcomes[outcome]:
+                lasted = middle(sorted(_lasted(call, self.window[1]) for call in self.kept if call.outcome == outcome))
+                after = f" after {duration_text(lasted)}" if lasted == lasted and outcome == "abandoned" else ""
+                said.append(f"{count} {words}{after}")
+        return ", ".join(said)
+
+
+def _belongs(call: TapCall, window: Span, which: str) -> bool:
+    start, end = window
+    if which == "within":
+        return call.end is not None and call.start >= start and call.end <= end
+    if which == "overlap":
+        return call.start < end and (call.end is None or call.end > start)
+    return start <= call.start < end
+
+
+def _answered(call: TapCall) -> bool:
+    return call.end is not None and call.outcome not in _UNANSWERED
+
+
+def _lasted(call: TapCall, end: float) -> float:
+    return (call.end if call.end is not None else end) - call.start
+
+
+class Seen:
+    """One place of a fault (`orders->payments` with all its replicas), seen through the taps and the load."""
+
+    def __init__(self, history: History, fault_id: str, place: str, prefix: str = "") -> None:
+        self.history = history
+        self.place = place
+        self.fault = history.fault(fault_id)
+        self.edges = [edge.name for edge in history.topology.select_edges(place)]
+        self._prefix = prefix
+        injected = self.fault.injected if self.fault.injected is not None else self.fault.planned[0]
+        in_force = self.fault.in_force if self.fault.in_force is not None else injected
+        end = self.fault.undone if self.fault.undone is not None else self.fault.planned[1]
+        self.span: Span = (in_force, max(end, in_force))
+        """While all of it was in."""
+        baseline = history.windows.get(Phase.BASELINE) or [(0.0, injected)]
+        self.baseline: Span = (baseline[0][0], min(baseline[-1][1], injected))
+        spans = [span for some in history.windows.values() for span in some]
+        self.rest: Span = (end, max((span[1] for span in spans), default=end))
+
+    @cached_property
+    def _slots(self) -> dict[str, list[TapSlot]]:
+        return {edge: self.history.tap(edge).slots for edge in self.edges}
+
+    def slots(self, edges: Iterable[str] | None = None) -> list[TapSlot]:
+        """The whole run's slots of these edges (default: all of the place)."""
+        return [slot for edge in (self.edges if edges is None else edges) for slot in self._slots[edge]]
+
+    @cached_property
+    def before(self) -> Crossing:
+        """Calls that began and ended in baseline."""
+        return Crossing(self.slots(), self.baseline, "within", self._prefix)
+
+    @cached_property
+    def during(self) -> Crossing:
+        """Calls that were under way while it was in."""
+        return Crossing(self.slots(), self.span, "overlap", self._prefix)
+
+    @cached_property
+    def after(self) -> Crossing:
+        """Calls that began after it was out."""
+        return Crossing(self.slots(), self.rest, "began", self._prefix)
+
+    def of_edge(self, edge: str) -> tuple[Crossing, Crossing]:
+        """`before` and `during` of one edge alone."""
+        slots = self.slots([edge])
+        return (
+            Crossing(slots, self.baseline, "within", self._prefix),
+            Crossing(slots, self.span, "overlap", self._prefix),
+        )
+
+    def silence(self) -> Bite | None:
+        """Why nothing could be bitten, where no call crossed while it was in; None where some did."""
+        if self.during.total:
+            return None
+        if not self.before.total:
+            because = f"no call crossed {self.place}, in baseline neither: nothing in the load leads there"
+        else:
+            because = (
+                f"no call crossed {self.place} while it was in, but {self.before.total} did in baseline: its caller had"
+                " stopped calling (an open breaker, a caller that is down, or no load)"
+            )
+        return Bite(False, because)
+
+    def took_text(self) -> str:
+        """`they took 3.1 ms before, 104 ms during and 3.2 ms after the fault` (medians of what was answered)."""
+        parts = [
+            f"{duration_text(middle(crossing.answered))} {word}"
+            for crossing, word in ((self.before, "before"), (self.during, "during"), (self.after, "after"))
+            if crossing.answered
+        ]
+        if not parts:
+            return "none was ever answered"
+        return "they took " + (", ".join(parts[:-1]) + " and " if parts[:-1] else "") + parts[-1] + " the fault"
+
+    def slower(self, limit: float | None = None) -> tuple[int, float]:
+        """Calls of the fault's window that lasted longer than `limit` (default: than 95% of those in baseline), and how
+        likely chance alone would give as many. Calls without an answer count where they lasted as long."""
+        before, during = self.before.answered, self.during.answered
+        if not before:
+            return 0, 1.0
+        bound = quantile(before, 0.95) if limit is None else limit
+        usual = (above(before, bound) + 1) / (len(before) + 2)
+        count = above(during, bound) + above(self.during.waited, min(bound, quantile(before, 0.95)))
+        return count, by_chance(count, max(self.during.total, count), usual)
+
+    def users_text(self) -> str:
+        """What the load saw: `the load saw 0% of its requests fail before and 31% during`; empty without load."""
+        before = self.history.between([self.baseline]).load()
+        during = self.history.between([self.span]).load()
+        if not before.requests or not during.requests:
+            return ""
+        return (
+            f"the load saw {share_text(before.failures, before.requests)} of its requests fail before and"
+            f" {share_text(during.failures, during.requests)} during"
+        )
+
+
+def above(ordered: Sequence[float], bound: float) -> int:
+    """How many are at or above the bound."""
+    return len(ordered) - bisect_left(ordered, bound)
+
+
+def size_text(size: float) -> str:
+    """`1.2 KB`, `64 KB`, `3 MB`."""
+    for unit, scale in (("MB", 1e6), ("KB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size:.3g} B"
+
+
+def slower_bite(seen: Seen, edge: str, why_not: str) -> Bite:
+    """For faults that make calls slower by no fixed time: more of them than chance lasted longer than 95% of those in
+    baseline. `why_not` is the likely reason where they did not."""
+    count, chance = seen.slower()
+    because = f"{count} of {seen.during.total} calls over {edge} lasted longer than 95% of those in baseline"
+    because += f"; {seen.took_text()}"
+    if unanswered := seen.during.unanswered_text():
+        because += f"; {unanswered}"
+    if not seen.before.answered:
+        return Bite(False, f"{because}: no call in baseline to compare with")
+    if chance >= BY_CHANCE:
+        return Bite(False, f"{because}: {why_not}")
+    return Bite(True, because)
+
+
+def cut_bite(seen: Seen, why_not: str, words: str = "were cut off") -> Bite:
+    """For faults that end calls before their answer is complete: more of them than chance were cut or given up."""
+    before, during = seen.before, seen.during
+    usual = (before.unanswered + 1) / (before.total + 2)
+    count = during.unanswered
+    because = (
+        f"{count} of {during.total} calls on {seen.place} {words} ({share_text(before.unanswered, before.total)} in"
+        f" baseline) and {during.cut} connections ended with them"
+    )
+    if by_chance(count, during.total, usual) < BY_CHANCE or (count and during.hits):
+        return Bite(True, because)
+    return Bite(False, f"{because}: {why_not}")
