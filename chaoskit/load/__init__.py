@@ -1,0 +1,1 @@
+"""Send traffic: the driver in the harness, Locust in a process of its own, and the wire between them."""

@@ -1,0 +1,125 @@
+"""Users who each wait for their answer, think, and send again."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from bisect import bisect_right
+from time import monotonic
+
+import gevent
+
+from chaoskit.load.arrivals import level_at, next_above
+from chaoskit.load.client import Exchange
+from chaoskit.load.request import Prepared
+from chaoskit.load.sending import Sending
+from chaoskit.load.session import Session
+
+__all__ = ["ClosedLoad"]
+
+_UNREACHED = ("refused", "reset", "unreachable", "dns", "closed unanswered", "host not allowed", "tls", "not sent")
+"""Causes (as they begin) that come back at once: a user who went on without a pause would storm."""
+
+
+class ClosedLoad:
+    """The users of this worker: `user(index)` is one's whole life, in its greenlet."""
+
+    def __init__(self, sending: Sending) -> None:
+        self._sending = sending
+        plan = sending.plan
+        self._plan = plan
+        self._bounds = list(itertools.accumulate(request.plan.weight for request in sending.mix))
+        self.users = max(1, round(max(max(first, last) for _, _, first, last in plan.legs)))
+        """Of the whole load, on all workers, at its highest."""
+        self._steady = len(plan.legs) == 1
+        self._t0 = 0.0
+        self._end = 0.0
+        self.stopping = False
+        self.busy = 0
+        """Users who wait for an answer."""
+
+    def start(self, t0: float, duration: float) -> None:
+        self._t0 = t0
+        self._end = t0 + duration
+
+    @property
+    def planning(self) -> bool:
+        return not self.stopping and monotonic() < self._end
+
+    @property
+    def in_flight(self) -> int:
+        return self.busy
+
+    def stop(self) -> None:
+        self.stopping = True
+
+    def user(self, index: int) -> None:
+        """Live until the load ends. Users are counted from 0 over all workers."""
+        plan, sending = self._plan, self._sending
+        rng = random.Random(f"user {plan.seed} {index}")  # noqa: S311 - repeats with the seed, guards nothing
+        session = Session(sending)
+        thinks = plan.think[1] > 0
+        sequence = itertools.count()
+        self._sleep_until(self._t0)
+        while not self.stopping:
+            began = monotonic()
+            if began >= self._end:
+                return
+            if not self._steady and level_at(plan.legs, began - self._t0) <= index:
+                again = next_above(plan.legs, index, began - self._t0)
+                self._sleep_until(min(self._t0 + again, self._end))
+                continue
+            which = self._choose(rng)
+            request = sending.mix[which]
+            number = next(sequence) * self.users + index
+            self.busy += 1
+            try:
+                if sending.plain[which]:
+                    cause = self._plain(session, request, number)
+                else:
+                    cause = session.run(request, 0.0, number)
+            finally:
+                self.busy -= 1
+            pause = rng.uniform(*plan.think) if thinks else 0.0
+            if plan.pacing:
+                pause = max(pause, began + plan.pacing - monotonic())
+            if cause and cause.startswith(_UNREACHED):
+                pause = max(pause, began + plan.backoff - monotonic())
+            if pause > 0:
+                gevent.sleep(min(pause, max(self._end - monotonic(), 0.0)))
+
+    def _plain(self, session: Session, request: Prepared, number: int) -> str:
+        sending = self._sending
+        data = sending.rendered(request, number)
+        if data is None:
+            return "not sent"
+        exchange = Exchange(
+            data,
+            sending.origin,
+            session.pool,
+            0.0,
+            monotonic() + request.timeout,
+            _nobody,
+            keep_body=request.keep_body,
+            headless=request.headless,
+            idempotent=request.idempotent,
+            request=request,
+        )
+        sending.client.perform(exchange)
+        cause = sending.book(exchange)
+        sending.tell(exchange)
+        return cause
+
+    def _choose(self, rng: random.Random) -> int:
+        bounds = self._bounds
+        if len(bounds) == 1:
+            return 0
+        return min(bisect_right(bounds, rng.random() * bounds[-1]), len(bounds) - 1)
+
+    def _sleep_until(self, instant: float) -> None:
+        while not self.stopping and (left := instant - monotonic()) > 0:
+            gevent.sleep(min(left, 0.5))
+
+
+def _nobody(_: Exchange) -> None:
+    """`perform` puts the waiting greenlet here."""
