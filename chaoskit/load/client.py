@@ -280,6 +280,7 @@ class Connection:
         self._parser: HttpResponseParser | None = None
         self._complete = False
         self._extra = False
+        self._keep = False
         self._headers_done = False
         self._tls: ssl.SSLObject | None = None
         if self.origin.tls:
@@ -399,7 +400,7 @@ class Connection:
             self._flush_tls()
             return
         try:
-            count = self._socket.send(data)  # type: ignore[union-attr] - an idle connection has its socket
+            count = self._socket.send(data)  # type: ignore[union-attr] # an idle connection has its socket
         except BlockingIOError:
             count = 0
         except OSError as error:
@@ -443,7 +444,7 @@ class Connection:
 
     def _on_readable(self) -> None:
         try:
-            data = self._socket.recv(_CHUNK)  # type: ignore[union-attr] - the watcher ends before the socket
+            data = self._socket.recv(_CHUNK)  # type: ignore[union-attr] # the watcher ends before the socket
         except BlockingIOError:
             return
         except OSError as error:
@@ -464,7 +465,7 @@ class Connection:
         if not self._headers_done:
             exchange.head = exchange.head + data if exchange.head else data
         try:
-            self._parser.feed_data(data)  # type: ignore[union-attr] - there is one while an exchange is carried
+            self._parser.feed_data(data)  # type: ignore[union-attr] # there is one while an exchange is carried
         except HttpParserUpgrade:
             self._complete = self._extra = True
         except HttpParserError:
@@ -518,6 +519,7 @@ class Connection:
         exchange = self.exchange
         if exchange is not None and exchange.headless and self._status() >= 200:
             self._complete = True
+            self._keep = self._parser.should_keep_alive()  # type: ignore[union-attr] # called by the parser
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
@@ -538,9 +540,10 @@ class Connection:
                 self.exchange.head = self.exchange.head.partition(b"\r\n\r\n")[2]
         else:
             self._complete = True
+            self._keep = self._parser.should_keep_alive()  # type: ignore[union-attr] # called by the parser
 
     def _status(self) -> int:
-        return self._parser.get_status_code()  # type: ignore[union-attr, no-any-return] - called by the parser
+        return self._parser.get_status_code()  # type: ignore[union-attr, no-any-return] # called by the parser
 
     def _finish(self, exchange: Exchange) -> None:
         parser = self._parser
@@ -548,7 +551,7 @@ class Connection:
         exchange.status = parser.get_status_code()
         self.exchange = None
         extra = self._extra and not (exchange.headless or exchange.status == 101)
-        if extra or self._extra or not self.client.keep_alive or self._unsent or not parser.should_keep_alive():
+        if extra or self._extra or not self.client.keep_alive or self._unsent or not self._keep:
             self.close()
         else:
             if exchange.headless:

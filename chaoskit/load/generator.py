@@ -172,7 +172,7 @@ class Generator:
 
 
 def _user_class(declared: dict[str, Any]) -> type[locust.User]:
-    class DeclaredUser(locust.User):  # type: ignore[misc] - locust is untyped for mypy
+    class DeclaredUser(locust.User):  # type: ignore[misc] # locust is untyped for mypy
         """Lives the plan; one endless task."""
 
         wait_time = locust.constant(1)

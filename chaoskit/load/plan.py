@@ -1,4 +1,4 @@
-"""From what a file says (`LoadSpec`) to what a worker is told (`LoadPlan`): templates cut, data read, defaults filled in.
+"""From what a file says (`LoadSpec`) to what a worker is told (`LoadPlan`): templates cut, data read, defaults set.
 
 Harness side. Raises UsageError where a file of data or a variable of the environment is not there.
 """

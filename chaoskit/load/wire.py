@@ -4,8 +4,9 @@
     worker → harness    Hello · Ready · Batch … · Drained · Done, or Failed
 
 The worker connects to a socket that the harness listens on, says Hello, gets its Plan, imports and resolves what it
-needs, and says Ready. Start gives the instant at which the schedule begins; Batch comes every 100 ms; Drained
-when the schedule is over and nothing is in flight; Done answers Stop. All instants are absolute CLOCK_MONOTONIC of the harness.
+needs, and says Ready. Start gives the instant at which the schedule begins; Batch comes every 100 ms; Drained when
+the schedule is over and nothing is in flight; Done answers Stop. All instants are absolute CLOCK_MONOTONIC of the
+harness.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Piece(_Said, frozen=True, kw_only=True):
     text: str = ""
     name: str = ""
     how: str = ""
-    """`plain`, `header`, `path` (percent-encoded), `json` (a JSON value), `json text` (inside the quotes of a JSON string)."""
+    """`plain`, `header`, `path` (percent-encoded), `json` (a JSON value), `json text` (in a JSON string)."""
 
 
 class ConditionPlan(_Said, frozen=True, kw_only=True):
