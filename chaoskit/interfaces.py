@@ -208,6 +208,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """Environment overrides by service (a variant's `env`)."""
     say: Callable[[str], None]
     """One line of progress for people."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Hosts other than loopback that a service's `url` may name."""
 
 
 # ---------------------------------------------------------------------------------------------------- the six
@@ -260,6 +262,10 @@ class Backing(ABC):
     @abstractmethod
     def ready(cls, address: Address) -> bool:
         """Whether it answers its own protocol."""
+
+    @classmethod
+    def introduce(cls, folder: Path, metrics: Mapping[str, str], settings: Mapping[str, str]) -> None:
+        """Before it starts: URLs of the others' metrics by replica, and what the service's `env` says to it."""
 
     @classmethod
     def after_start(cls, address: Address, databases: Sequence[str]) -> None:
@@ -324,6 +330,10 @@ class Fault(Setting, ABC):
         if self.acts_on != "services":
             return []
         return list(dict.fromkeys(name for place in self.places for name in topology.select_replicas(place)))
+
+    def check(self, topology: Topology) -> Sequence[tuple[str, str]]:
+        """What does not fit the target, as (key, message): an edge that carries another protocol."""
+        return ()
 
     def resolve(self, baseline: History) -> Fault:
         """Relative settings made absolute from what the baseline measured. Raises CouldNotTell where the baseline's
@@ -395,6 +405,11 @@ class Hypothesis(Setting, ABC):
     def as_bound(self) -> SteadyBound | None:
         """The same claim as one line of a steady state; None where it cannot be one."""
         return None
+
+    def as_bounds(self) -> Sequence[SteadyBound]:
+        """All its lines, for a claim that has several (`p95` and `p99`)."""
+        bound = self.as_bound()
+        return () if bound is None else (bound,)
 
 
 class Reporter(Setting, ABC):

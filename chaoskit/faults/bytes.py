@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from chaoskit.faults.edge import SharedFault, Toxic, Way, milliseconds
-from chaoskit.faults.evidence import Bite, Seen, cut_bite, size_text, slower_bite
-from chaoskit.model.topology import Edge
-from chaoskit.model.units import Duration, Size, duration_text
+from chaoskit.faults.evidence import Bite, Seen, cut_bite, share_text, size_text, slower_bite
+from chaoskit.model.topology import Edge, Topology
+from chaoskit.model.undo import JSON
+from chaoskit.model.units import Duration, Share, Size, duration_text
 
-__all__ = ["Limit", "Slicer", "SlowClose"]
+__all__ = ["Corrupt", "Limit", "Slicer", "SlowClose"]
 
 
 class Slicer(SharedFault):
@@ -147,3 +148,52 @@ class Limit(SharedFault):
 
     def bite(self, seen: Seen) -> Bite:
         return cut_bite(seen, f"none reached {size_text(self.size)} on one connection")
+
+
+class Corrupt(SharedFault):
+    """Flip bits in what crosses an edge.
+
+    What it does
+        Changes one bit in a share `rate` of the bytes (seeded), by default in the bodies of answers only.
+
+    What it reveals
+        Parsers that crash, checksums that nobody checks, garbage that is cached or stored.
+
+    Example
+        {kind: corrupt, on: gateway->inventory, rate: 1%}
+
+    Undone by
+        Removing the toxic. What was stored wrong stays wrong.
+    """
+
+    kind: ClassVar[str] = "corrupt"
+
+    rate: Share = Field(default=0.01, gt=0.0)
+    """Share of the bytes that are changed."""
+    what: Literal["bodies", "answers", "requests"] = "bodies"
+    """`bodies` of HTTP answers, or any byte of `answers` or `requests`."""
+
+    def check(self, topology: Topology) -> Sequence[tuple[str, str]]:
+        if self.what != "bodies":
+            return ()
+        return [
+            ("what", f"{edge.name} carries {edge.protocol}, which has no bodies: expected answers or requests")
+            for edge in self.edges(topology)
+            if edge.protocol != "http"
+        ]
+
+    def says(self) -> str:
+        return self.shared_words(f"{share_text(self.rate, 1)} of the bytes of {self.what} changed")
+
+    def toxics(self, edge: Edge) -> Sequence[Toxic]:  # noqa: ARG002 - the same on every edge
+        stream = Way.REQUESTS.streams[0] if self.what == "requests" else Way.ANSWERS.streams[0]
+        attributes: dict[str, JSON] = {"probability": self.rate, "only_bodies": self.what == "bodies"}
+        return [Toxic("corrupt", attributes, stream, self.share)]
+
+    def bite(self, seen: Seen) -> Bite:
+        during = seen.during
+        if during.hits:
+            return Bite(True, f"{during.hits} of {during.total} calls on {seen.place} had bytes changed")
+        return Bite(
+            False, f"{during.total} calls crossed {seen.place} and not one byte was changed: they move few bytes"
+        )

@@ -84,7 +84,7 @@ class Crossing:
         """`which` calls belong to the window: `within` it, those that `overlap` it, or those that `began` in it."""
         self.window = window
         self.slots = [slot for slot in slots if slot.at + SLOT > window[0] + 1e-6 and slot.at < window[1] - 1e-6]
-        self._own = (f"-{prefix}", f"-{prefix}~")
+        self._prefix = prefix
         self.exact = not any(slot.left_out for slot in self.slots)
         self.kept = [call for slot in slots for call in slot.calls if _belongs(call, window, which)]
 
@@ -148,14 +148,15 @@ class Crossing:
     @cached_property
     def hits(self) -> int:
         """Calls (or connections) that this fault's toxics acted on, as far as the tap's server applied them."""
-        own, parts = self._own
         counts: Counter[str] = Counter()
         for slot in self.slots:
-            for name, count in slot.hits.items():
-                if name.endswith(own) or parts in name:
-                    counts[name] += count
-        named = sum(any(name.endswith(own) or parts in name for name in call.toxics) for call in self.kept)
+            counts.update({name: count for name, count in slot.hits.items() if self._own(name)})
+        named = sum(any(self._own(name) for name in call.toxics) for call in self.kept)
         return max(named, max(counts.values(), default=0))
+
+    def _own(self, toxic: str) -> bool:
+        """Whether a toxic is this fault's: `chaoskit-<run>-<prefix>[~part]`."""
+        return toxic.partition("~")[0].split("-", 2)[2:] == [self._prefix]
 
     def unanswered_text(self) -> str:
         """`33 given up by the caller after 500 ms, 2 cut`; empty where every call was answered."""

@@ -1,4 +1,4 @@
-"""Faults that take an edge down: reset, black-holed, partitioned."""
+"""Faults that take an edge down: reset, black-holed, partitioned, flapping."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from chaoskit.model.topology import Edge
 from chaoskit.model.undo import Undo
 from chaoskit.model.units import Duration, duration_text
 
-__all__ = ["Blackhole", "Partition", "Reset"]
+__all__ = ["Blackhole", "Flap", "Partition", "Reset"]
 
 
 class Reset(SharedFault):
@@ -159,6 +159,42 @@ class Partition(EdgeFault):
         return super()._bite_at(seen) if self.how is How.DROPPED else refused_bite(seen)
 
 
+class Flap(EdgeFault):
+    """Take an edge down and up again, over and over.
+
+    What it does
+        Closes the listener and cuts what is open for `down`, opens it for `up`, and so on; it begins with down.
+
+    What it reveals
+        Breakers that flap along, pools that reconnect in a herd, health checks that are too slow or too quick.
+
+    Example
+        {kind: flap, on: orders->payments, down: 2s, up: 2s}
+
+    Undone by
+        Removing the toxic, which opens the listener.
+    """
+
+    kind: ClassVar[str] = "flap"
+
+    down: Duration = Field(default=1.0, ge=0.001)
+    """How long it is down each time."""
+    up: Duration = Field(default=1.0, ge=0.001)
+    """How long it is up each time."""
+
+    def says(self) -> str:
+        return f"flapping, {duration_text(self.down)} down and {duration_text(self.up)} up"
+
+    def toxics(self, edge: Edge) -> Sequence[Toxic]:  # noqa: ARG002 - the same on every edge
+        return [Toxic("flap", {"down": milliseconds(self.down), "up": milliseconds(self.up)})]
+
+    def _bite_at(self, seen: Seen) -> Bite:
+        return refused_bite(seen, throughout=False)
+
+    def bite(self, seen: Seen) -> Bite:
+        return self._bite_at(seen)
+
+
 def unanswered_bite(seen: Seen, *, all_of_it: bool) -> Bite:
     """For faults under which no call is answered. An answer that was on its way when it went in is forgiven."""
     before, during = seen.before, seen.during
@@ -175,26 +211,27 @@ def unanswered_bite(seen: Seen, *, all_of_it: bool) -> Bite:
     return Bite(True, because)
 
 
-def refused_bite(seen: Seen) -> Bite:
+def refused_bite(seen: Seen, *, throughout: bool = True) -> Bite:
     """For a closed listener, where nothing can be counted: its recorded span, the connections cut at its start, and
-    the calls that crossed in baseline."""
+    the calls that crossed in baseline. `throughout`: it was to be closed all the time that the fault was in."""
     start, end = seen.span
-    missing = [edge for edge in seen.edges if not any(not slot.listening for slot in _around(seen, edge))]
+    missing = [edge for edge in seen.edges if not _closed_slots(seen, edge)]
     if missing:
         return Bite(False, f"the listener of {', '.join(missing)} was not seen closed")
     if not seen.before.total:
-        because = f"the listener of {seen.place} was closed for {duration_text(end - start)}, but no call crossed it in"
-        return Bite(False, f"{because} baseline either: nothing in the load leads there")
-    crossed = sum(
-        slot.started for slot in seen.slots() if slot.at >= start + SLOT and slot.at + SLOT <= end and slot.listening
-    )
-    if crossed:
+        because = f"the listener of {seen.place} was closed, but no call crossed it in baseline either"
+        return Bite(False, f"{because}: nothing in the load leads there")
+    inside = [slot for slot in seen.slots() if slot.at >= start + SLOT and slot.at + SLOT <= end]
+    crossed = sum(slot.started for slot in inside if slot.listening)
+    if crossed and throughout:
         return Bite(False, f"{crossed} calls still crossed {seen.place} while it was to be closed")
     first = seen.fault.injected if seen.fault.injected is not None else start
-    cut = sum(slot.cut for slot in seen.slots() if first - SLOT < slot.at <= start + SLOT)
+    last = start + SLOT if throughout else end
+    cut = sum(slot.cut for slot in seen.slots() if first - SLOT < slot.at <= last)
+    times = "was closed" if throughout else "was closed again and again"
     because = (
-        f"the listener of {seen.place} was closed for {duration_text(end - start)} and {cut} connections were cut;"
-        f" {seen.before.total} calls crossed it in baseline, none while it was closed"
+        f"the listener of {seen.place} {times} for {duration_text(end - start)} and {cut} connections were cut;"
+        f" {seen.before.total} calls crossed it in baseline, {crossed or 'none'} while the fault was in"
     )
     if after := seen.after.total:
         because += f", {after} afterwards"
@@ -203,6 +240,7 @@ def refused_bite(seen: Seen) -> Bite:
     return Bite(True, because)
 
 
-def _around(seen: Seen, edge: str) -> list[TapSlot]:
+def _closed_slots(seen: Seen, edge: str) -> list[TapSlot]:
+    """Slots in which the listener was closed for some time, while the fault was in."""
     start, end = seen.span
-    return [slot for slot in seen.slots([edge]) if start - 2 * SLOT < slot.at < end + SLOT]
+    return [slot for slot in seen.slots([edge]) if not slot.listening and start - 2 * SLOT < slot.at < end + SLOT]

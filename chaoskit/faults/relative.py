@@ -19,7 +19,7 @@ FEWEST_CALLS = 20
 
 def baseline_durations(baseline: History, edges: list[Edge]) -> list[float]:
     """Durations of the calls that these edges answered in baseline, ascending (to 0.5%)."""
-    view = baseline.during(Phase.BASELINE) if Phase.BASELINE in baseline.windows else baseline
+    view = baseline.during(Phase.BASELINE) if baseline.spans is None else baseline
     counts: dict[int, int] = {}
     for edge in edges:
         for bucket, count in view.tap(edge.name).took.counts.items():

@@ -19,7 +19,7 @@ _STATE_METRIC = re.compile(
 )
 _OPEN_METRIC = re.compile(r"(circuit_?breakers?|breaker|circuit)\w*_(is_)?open$")
 _NUMBERED = re.compile(
-    r"\b([0-9])\s*(?:=|:|->|is|means|for|\()?\s*\"?'?(closed|half[-_ ]?open(?:ed)?|open(?:ed)?)\b", re.IGNORECASE
+    r"\b([0-9])\s*(?:=|:|->|-|–|is|means|for|\()?\s*\"?'?(closed|half[-_ ]?open(?:ed)?|open(?:ed)?)\b", re.IGNORECASE
 )
 _NAMED = re.compile(r"\b(closed|half[-_ ]?open(?:ed)?|open(?:ed)?)\"?'?\s*(?:=|:|->|is|\()\s*([0-9])\b", re.IGNORECASE)
 
