@@ -122,6 +122,8 @@ def samples_gate(history: History) -> Gate:
 
 def parts_gate(history: History, faults: Sequence[Fault]) -> Gate:
     """Whether every part of ours, and every service that no fault was to take down, stayed alive."""
+    for event in [*history.events("load_cut"), *history.events("worker_lost")]:
+        return Gate(gate="parts alive", open=False, because=event.text, evidence=((event.at, event.at + 1.0),))
     meant = {name for fault in faults for name in fault.replicas(history.topology)}
     for event in [*history.events("died"), *history.events("exited")]:
         part = event.about.get("part") or event.about.get("replica", "")

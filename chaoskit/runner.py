@@ -205,6 +205,7 @@ class _Runner:
                 self.seed,
                 stage.folder,
                 allowed_hosts=self.asked.allow_hosts,
+                root=self.experiment.file.parent if self.experiment.file else None,
             )
             self._preparing = threading.Thread(target=prepare, args=(self.driver,), name="load-prepare", daemon=True)
             self._preparing.start()

@@ -60,6 +60,8 @@ def test_the_parts_gate_shuts_on_a_dead_bystander_but_not_on_what_a_fault_killed
     assert not parts_gate(killed.build(), [fault]).open
     bystander = healthy().event("exited", 9.0, "signal 11", replica="inventory").build()
     assert "inventory died" in parts_gate(bystander, [meant]).because
+    cut = healthy().event("load_cut", 23.0, "the load worker did not answer").build()
+    assert "did not answer" in parts_gate(cut, []).because
     proxy = healthy().event("died", 9.0, "its process ended", part="the proxy").build()
     assert not parts_gate(proxy, []).open
 
