@@ -136,12 +136,12 @@ class LoadClaim(Claim):
 
 
 def _since(history: History, broken: Sequence[Span]) -> str:
-    return f"; first {moment(history, broken[0][0])}" if broken else ""
+    return f"; it broke first {moment(history, broken[0][0])}" if broken else ""
 
 
 def _value_text(value: float, unit: str, view: LoadView) -> str:
     """The value; for what lies beyond every success, why."""
     if unit != "s" or not math.isinf(value):
         return amount(value, unit)
-    more = "more than half of the" if view.failures * 2 > view.requests else share_text(view.error_rate) + " of the"
-    return f"beyond every success, because {more} requests never succeeded,"
+    share = "more than half" if view.failures * 2 > view.requests else share_text(view.error_rate)
+    return f"without end, as {share} of the requests never succeeded,"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
 from pydantic import ConfigDict, Field
 
-from chaoskit.hypotheses.words import joined
 from chaoskit.interfaces import Hypothesis
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.topology import Topology
@@ -69,9 +69,7 @@ def finding(claim: Hypothesis, parts: Sequence[Part]) -> Finding:
         measured=first.measured,
         unit=first.unit,
         interval=first.interval,
-        phase=joined(list(dict.fromkeys(part.phase for part in told if part.phase)))
-        if not first.phase
-        else first.phase,
+        phase=first.phase,
         samples=first.samples,
         evidence=tuple(span for part in told for span in part.evidence) if worst is Verdict.REFUTED else first.evidence,
         lane=first.lane,
@@ -94,9 +92,7 @@ def compared(
 
 
 def unknown_request(name: str, names: Sequence[str], key: str = "of") -> list[tuple[str, str]]:
-    """Whether `name` (a name, a glob, or empty for all) means no request of the load; nothing where they are unknown."""
-    from fnmatch import fnmatchcase
-
+    """Says so where `name` (a name, a glob, or empty for all) means no request; nothing where names are unknown."""
     if not name or not names or any(name == one or fnmatchcase(one, name) for one in names):
         return []
     return [(key, f"no request {name!r} in the load; there are: {', '.join(names)}")]

@@ -1,0 +1,234 @@
+"""Health checks tell the truth: readiness says when a service cannot serve, liveness does not fall with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import ClassVar, Literal, NamedTuple
+
+from pydantic import model_validator
+
+from chaoskit.hypotheses.claim import Part, finding, unknown_service
+from chaoskit.hypotheses.words import amount, seconds_text
+from chaoskit.interfaces import Hypothesis
+from chaoskit.model.history import FaultSpan, History, Phase, Span
+from chaoskit.model.observation import ProbeResult
+from chaoskit.model.spans import within
+from chaoskit.model.topology import Topology
+from chaoskit.model.units import Duration, duration_text
+from chaoskit.model.verdict import Finding, Verdict
+
+__all__ = ["Health"]
+
+
+class _Stretch(NamedTuple):
+    """Probe results on end that say the same."""
+
+    start: float
+    end: float
+    ok: bool
+
+
+class Health(Hypothesis):
+    """Readiness flips when the service cannot serve and returns when it can; liveness stays.
+
+    What it measures: the answers of `<service>/ready` and `<service>/live` (asked four times a second) against the
+    faults: how long after an injection readiness says no, how long after the fault's end it says yes again, and for
+    how long it lied, that is, said yes while the fault was in. In baseline both must say yes throughout.
+
+    Example:
+        {kind: health, service: orders, within: 2s}                  # flips and returns within 2 s each; live stays
+        {kind: health, service: catalogue, ready: stays}             # does not depend on what is broken
+        {kind: health, service: payments, within: 1s, live: any}     # its process is killed: liveness may fall
+
+    Limits: the times are as fine as the probing (250 ms); a fault that is shorter than `within` may go unseen.
+    """
+
+    kind: ClassVar[str] = "health"
+    default_phases: ClassVar[tuple[Phase, ...]] = (Phase.FAULT, Phase.RECOVERY)
+
+    service: str
+    """Service or replica whose checks are judged."""
+    ready: Literal["flips", "stays", "any"] = "flips"
+    """What readiness does while the fault is in."""
+    live: Literal["stays", "any"] = "stays"
+    """What liveness does."""
+    within: Duration = 2.0
+    """Longest time from the injection until readiness says no, and from the fault's end until it says yes again."""
+    returns: Duration | None = None
+    """Longest time until it says yes again, where that is another one."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Health:
+        if self.ready == "any" and self.live == "any":
+            raise ValueError("expected ready or live to be something other than any")
+        return self
+
+    def check(self, topology: Topology, request_names: Sequence[str]) -> Sequence[tuple[str, str]]:
+        problems = unknown_service(self.service, topology)
+        if problems:
+            return problems
+        service = topology.service(self.service.partition(".")[0])
+        missing = [name for name in ("ready", "live") if getattr(self, name) != "any" and not getattr(service, name)]
+        said_nothing = [name for name in missing if name == "ready" or "live" in self.model_fields_set]
+        return [(name, f"{service.name} has no {name} endpoint in its target's health") for name in said_nothing]
+
+    def expected(self) -> str:
+        parts = []
+        if self.ready == "flips":
+            back = self.within if self.returns is None else self.returns
+            parts.append(f"readiness says no ≤ {duration_text(self.within)} after the fault")
+            parts.append(f"yes again ≤ {duration_text(back)} after its end")
+        elif self.ready == "stays":
+            parts.append("readiness stays")
+        if self.live == "stays":
+            parts.append("liveness stays")
+        return ", ".join(parts)
+
+    def judge(self, history: History) -> Finding:
+        parts: list[Part] = []
+        for replica in history.topology.select_replicas(self.service):
+            parts += self._readiness(history, replica) if self.ready != "any" else []
+            parts += self._liveness(history, replica) if self.live != "any" else []
+        return finding(self, parts)
+
+    def _readiness(self, history: History, replica: str) -> list[Part]:
+        results = history.probe(f"{replica}/ready")
+        if not results:
+            return [Part(Verdict.INCONCLUSIVE, f"readiness of {replica} was never asked", lane=replica)]
+        stretches = _stretches(results, _last(history))
+        parts = _false_alarms(history, replica, "readiness", stretches)
+        faults = [fault for fault in history.faults if fault.active is not None]
+        if self.ready == "stays":
+            return parts or [_stays(history, replica, "readiness", stretches, len(results))]
+        if not faults:
+            return [*parts, Part(Verdict.INCONCLUSIVE, "no fault was in: readiness had nothing to tell", lane=replica)]
+        parts += [part for fault in faults for part in self._flip(history, replica, fault, results, stretches)]
+        return parts
+
+    def _liveness(self, history: History, replica: str) -> list[Part]:
+        results = history.probe(f"{replica}/live")
+        if not results:
+            if not history.topology.service(replica.partition(".")[0]).live:
+                return []
+            return [Part(Verdict.INCONCLUSIVE, f"liveness of {replica} was never asked", lane=replica)]
+        stretches = _stretches(results, _last(history))
+        alarms = _false_alarms(history, replica, "liveness", stretches)
+        return alarms or [_stays(history, replica, "liveness", stretches, len(results))]
+
+    def _flip(
+        self,
+        history: History,
+        replica: str,
+        fault: FaultSpan,
+        results: Sequence[ProbeResult],
+        stretches: Sequence[_Stretch],
+    ) -> list[Part]:
+        assert fault.active is not None
+        start, end = fault.active
+        asked = [seen for seen in results if within(seen.at, [fault.active])]
+        if not asked:
+            because = f"readiness of {replica} was not asked while {fault.says} was in"
+            return [Part(Verdict.INCONCLUSIVE, because, phase=Phase.FAULT, lane=replica)]
+        lies = [(max(s.start, start), min(s.end, end)) for s in stretches if s.ok and s.start < end and s.end > start]
+        lied = sum(b - a for a, b in lies)
+        no = next((seen.at for seen in asked if not seen.ok), None)
+        base = Part(Verdict.SUPPORTED, "", None, "s", None, str(Phase.FAULT), len(asked), (), replica)
+        if no is None and end - start < self.within:
+            because = f"{fault.says} lasted {amount(end - start, 's')}: too short for readiness of {replica} to flip"
+            return [base._replace(verdict=Verdict.INCONCLUSIVE, because=because, evidence=(fault.active,))]
+        lie = f"it lied for {amount(lied, 's')}"
+        if no is None:
+            because = (
+                f"readiness of {replica} said yes for all {amount(end - start, 's')} of {fault.says}"
+                f"{_failing(history, fault.active)}: {lie}"
+            )
+            return [base._replace(verdict=Verdict.REFUTED, because=because, measured=lied, evidence=tuple(lies))]
+        told = no - start
+        said = f"readiness of {replica} said no {amount(told, 's')} after {fault.says} went in at {seconds_text(start)}"
+        if told > self.within + 1e-9:
+            because = f"{said}, later than {duration_text(self.within)}{_failing(history, (start, no))}: {lie}"
+            part = base._replace(verdict=Verdict.REFUTED, because=because, measured=told, evidence=((start, no),))
+        elif lied - told > self.within:
+            because = f"{said}, but went back to yes while the fault was in: {lie}"
+            part = base._replace(verdict=Verdict.REFUTED, because=because, measured=lied, evidence=tuple(lies))
+        else:
+            because = f"{said}, within {duration_text(self.within)}"
+            part = base._replace(because=because, measured=told, evidence=((no, end),))
+        return [part, *self._return(history, replica, fault, stretches)]
+
+    def _return(self, history: History, replica: str, fault: FaultSpan, stretches: Sequence[_Stretch]) -> list[Part]:
+        if fault.undone is None:
+            return []
+        end, last = fault.undone, _last(history)
+        allowed = self.within if self.returns is None else self.returns
+        later = [other.active[0] for other in history.faults if other.active is not None and other.active[0] > end]
+        last = min([last, *later])
+        yes = next((max(s.start, end) for s in stretches if s.ok and s.end > end and s.start < last), None)
+        lane = replica
+        if yes is None and last - end < allowed:
+            because = (
+                f"only {amount(last - end, 's')} were watched after {fault.says}: too short to see readiness return"
+            )
+            return [Part(Verdict.INCONCLUSIVE, because, phase=Phase.RECOVERY, lane=lane)]
+        if yes is None:
+            because = (
+                f"readiness of {replica} had not returned {amount(last - end, 's')} after the end of {fault.says}"
+                f" at {seconds_text(end)}"
+            )
+            return [Part(Verdict.REFUTED, because, last - end, "s", None, Phase.RECOVERY, 0, ((end, last),), lane)]
+        took = yes - end
+        held = took <= allowed + 1e-9
+        because = (
+            f"readiness of {replica} said yes again {amount(took, 's')} after its end,"
+            f" {'within' if held else 'later than'} {duration_text(allowed)}"
+        )
+        verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
+        return [Part(verdict, because, took, "s", None, Phase.RECOVERY, 0, ((end, yes),) if took else (), lane)]
+
+
+def _stretches(results: Sequence[ProbeResult], last: float) -> list[_Stretch]:
+    """Results on end with the same answer; each answer stands until the next one."""
+    found: list[_Stretch] = []
+    for seen, after in pairwise([*results, None]):
+        assert seen is not None
+        until = after.at if after is not None else max(last, seen.at)
+        if found and found[-1].ok == seen.ok:
+            found[-1] = found[-1]._replace(end=until)
+        else:
+            found.append(_Stretch(seen.at, until, seen.ok))
+    return found
+
+
+def _false_alarms(history: History, replica: str, what: str, stretches: Sequence[_Stretch]) -> list[Part]:
+    """It said no in baseline, with nothing broken."""
+    spans = history.windows.get(Phase.BASELINE, [])
+    noes = tuple((s.start, s.end) for s in stretches if not s.ok and any(s.start < b and s.end > a for a, b in spans))
+    if not noes:
+        return []
+    because = f"{what} of {replica} raised a false alarm: it said no in baseline at {seconds_text(noes[0][0])}"
+    return [Part(Verdict.REFUTED, because, phase=Phase.BASELINE, evidence=noes, lane=replica)]
+
+
+def _stays(history: History, replica: str, what: str, stretches: Sequence[_Stretch], asked: int) -> Part:
+    noes = tuple((s.start, s.end) for s in stretches if not s.ok)
+    judged = [span for phase in (Phase.FAULT, Phase.RECOVERY) for span in history.windows.get(phase, [])]
+    noes = tuple(no for no in noes if any(no[0] < b and no[1] > a for a, b in judged))
+    if not judged:
+        return Part(Verdict.INCONCLUSIVE, f"{what} of {replica}: the run never reached fault", lane=replica)
+    if noes:
+        down = sum(end - start for start, end in noes)
+        because = f"{what} of {replica} said no for {amount(down, 's')}, first at {seconds_text(noes[0][0])}"
+        return Part(Verdict.REFUTED, because, down, "s", None, Phase.FAULT, asked, noes, replica)
+    because = f"{what} of {replica} said yes each of the {asked} times it was asked"
+    return Part(Verdict.SUPPORTED, because, 0.0, "s", None, Phase.FAULT, asked, (), replica)
+
+
+def _failing(history: History, span: Span) -> str:
+    """What users met meanwhile: the reason why a yes was a lie."""
+    load = history.between([span]).load()
+    return f", while {load.error_rate:.0%} of the requests failed" if load.requests and load.failures else ""
+
+
+def _last(history: History) -> float:
+    return max((end for spans in history.windows.values() for _, end in spans), default=0.0)

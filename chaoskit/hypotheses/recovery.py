@@ -1,0 +1,160 @@
+"""After the fault the service comes back by itself, soon."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from pydantic import Field
+
+from chaoskit.hypotheses.claim import Claim, Part, finding
+from chaoskit.hypotheses.words import amount, seconds_text
+from chaoskit.model.history import History, Phase, Span, SteadyBound
+from chaoskit.model.observation import SLOT
+from chaoskit.model.units import Duration, duration_text
+from chaoskit.model.verdict import Finding, Verdict
+
+__all__ = ["Recovery"]
+
+
+class _Seen(NamedTuple):
+    """How the service came back. `at` is None where it did not while it was watched."""
+
+    end: float
+    """When the last fault was out."""
+    until: float
+    """How far it was watched."""
+    at: float | None
+    broken: SteadyBound | None
+    """What kept it from holding, at the end of what was watched."""
+
+
+class Recovery(Claim):
+    """The steady state holds again soon after the fault is out, and goes on holding.
+
+    What it measures: seconds from the end of the last fault until every bound of the experiment's `steady_state` holds
+    for `for` seconds on end (requests planned in them, point estimates); the rest of the recovery, taken together,
+    must hold too. The finding also says how many requests failed from the injection until then.
+
+    Example:
+        {kind: recovery, within: 3s}
+        {kind: recovery, within: 3s, for: 2s, lost: 500}
+
+    Limits: it is as fine as a slot (100 ms). A window of `for` needs a request; with few requests per second a longer
+    `for` says more.
+    """
+
+    kind: ClassVar[str] = "recovery"
+    default_phases: ClassVar[tuple[Phase, ...]] = (Phase.RECOVERY,)
+
+    within: Duration
+    """Longest time from the fault's end."""
+    for_: Duration = Field(default=1.0, alias="for")
+    """How long it must hold to count as back."""
+    lost: int | None = Field(default=None, ge=0)
+    """Most requests that may fail between the injection and the recovery."""
+
+    def expected(self) -> str:
+        text = f"steady again ≤ {duration_text(self.within)} after the fault, for {duration_text(self.for_)}"
+        return text if self.lost is None else f"{text}, with ≤ {self.lost} requests lost"
+
+    def judge(self, history: History) -> Finding:
+        ends = [fault.undone for fault in history.faults if fault.undone is not None]
+        windows = history.windows.get(Phase.RECOVERY, [])
+        if not history.steady_state:
+            return self._cannot("the experiment names no steady state, so nothing says what recovered means")
+        if not ends or any(fault.injected is not None and fault.undone is None for fault in history.faults):
+            return self._cannot("there was no end of a fault to recover from")
+        if not windows:
+            return self._cannot("the run never reached recovery")
+        seen = self._seen(history, max(ends), max(end for _, end in windows))
+        return finding(self, [self._part(history, seen), *self._lost_part(history, seen)])
+
+    def _cannot(self, because: str) -> Finding:
+        return finding(self, [Part(Verdict.INCONCLUSIVE, because, phase=Phase.RECOVERY)])
+
+    def _seen(self, history: History, end: float, until: float) -> _Seen:
+        """The first instant from which every bound holds for `for`, looked for slot by slot."""
+        start = math.ceil(end / SLOT - 1e-6) * SLOT
+        broken: SteadyBound | None = None
+        steps = math.floor((until - self.for_ - start) / SLOT + 1e-6)
+        for step in range(steps + 1):
+            at = round(start + step * SLOT, 6)
+            broken = _broken(history, (at, at + self.for_))
+            if broken is None:
+                return _Seen(end, until, at, None)
+        return _Seen(end, until, None, broken)
+
+    def _part(self, history: History, seen: _Seen) -> Part:
+        watched = seen.until - seen.end
+        phase = Phase.RECOVERY
+        samples = history.between([(seen.end, seen.until)]).load().requests
+        if seen.at is None:
+            evidence = ((seen.end, seen.until),)
+            if not samples or watched < self.within + self.for_ - SLOT:
+                because = (
+                    f"{amount(watched, 's')} of recovery are too short to see it hold for {duration_text(self.for_)}"
+                )
+                because += f" within {duration_text(self.within)}" if samples else ": no request was planned in them"
+                return Part(Verdict.INCONCLUSIVE, because, phase=phase, samples=samples, evidence=evidence)
+            what = _bound_text(seen.broken) if seen.broken else "the steady state"
+            because = (
+                f"the steady state did not hold again in the {amount(watched, 's')} watched after the fault's end at"
+                f" {seconds_text(seen.end)} (allowed: {duration_text(self.within)}); what still broke: {what}"
+            )
+            return Part(Verdict.REFUTED, because, math.inf, "s", None, phase, samples, evidence)
+        took = max(seen.at - seen.end, 0.0)
+        lasted = f"the steady state held again {amount(took, 's')} after the fault's end at {seconds_text(seen.end)}"
+        relapse = _broken(history, (seen.at, seen.until))
+        if took <= self.within + 1e-9 and relapse is not None:
+            because = (
+                f"{lasted}, but it did not last: until {seconds_text(seen.until)} {_bound_text(relapse)} was broken"
+            )
+            broken = _broken_seconds(history, (seen.at, seen.until))
+            return Part(Verdict.REFUTED, because, took, "s", None, phase, samples, broken)
+        if took <= self.within + 1e-9:
+            because = f"{lasted}, at most {duration_text(self.within)}{_lost_text(history, seen)}"
+            return Part(Verdict.SUPPORTED, because, took, "s", None, phase, samples, ((seen.at, seen.until),))
+        because = f"{lasted}, later than {duration_text(self.within)}{_lost_text(history, seen)}"
+        return Part(Verdict.REFUTED, because, took, "s", None, phase, samples, ((seen.end, seen.at),))
+
+    def _lost_part(self, history: History, seen: _Seen) -> list[Part]:
+        if self.lost is None:
+            return []
+        lost, span = _lost(history, seen)
+        held = lost <= self.lost
+        side = "at most" if held else "above"
+        because = f"{lost} requests were lost from the injection to the recovery, {side} {self.lost}"
+        verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
+        return [Part(verdict, because, float(lost), "requests", None, Phase.RECOVERY, lost, (span,))]
+
+
+def _broken(history: History, span: Span) -> SteadyBound | None:
+    """The first bound that does not hold in a span; the first of all where there was no request."""
+    view = history.between([span])
+    return next((bound for bound in history.steady_state if not bound.holds(view.load(bound.of))), None)
+
+
+def _broken_seconds(history: History, span: Span) -> tuple[Span, ...]:
+    seconds = [(span[0] + step, min(span[0] + step + 1.0, span[1])) for step in range(math.ceil(span[1] - span[0]))]
+    found: Sequence[Span] = [second for second in seconds if _broken(history, second) is not None]
+    return tuple(found) or (span,)
+
+
+def _lost(history: History, seen: _Seen) -> tuple[int, Span]:
+    start = min((fault.injected for fault in history.faults if fault.injected is not None), default=seen.end)
+    span = (start, seen.at if seen.at is not None else seen.until)
+    return history.between([span]).load().failures, span
+
+
+def _lost_text(history: History, seen: _Seen) -> str:
+    lost, _ = _lost(history, seen)
+    return f"; {lost} requests failed from the injection to there" if lost else "; no request failed on the way"
+
+
+def _bound_text(bound: SteadyBound) -> str:
+    unit = "s" if bound.measure.startswith("p") else "1/s" if bound.measure == "throughput" else "share"
+    of = f" of {bound.of}" if bound.of else ""
+    sign, value = ("≤", bound.most) if bound.most is not None else ("≥", bound.least)
+    return f"{bound.measure.replace('_', ' ')}{of} {sign} {amount(value or 0.0, unit)}"
