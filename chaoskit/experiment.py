@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, InstanceOf, field_validator
+from pydantic import BeforeValidator, Field, InstanceOf, ValidationInfo, field_validator
 
 from chaoskit.interfaces import Fault, Hypothesis, Probe, Setting
 from chaoskit.model.history import Phase, SteadyBound
@@ -105,9 +106,9 @@ class AbortCondition(Setting):
             limit = parse_duration(bound)
         else:
             raise ValueError(f"expected error_rate, availability, throughput or p50 … p99.9, not {measure!r}")
-        key = "above" if sign in (">", ">=", "≥") else "below"
         held = parse_duration(holds_for)
-        return {"text": value.strip(), "measure": measure, "of": of or "", key: limit, "holds_for": held}
+        bounds = {"above": limit} if sign in (">", ">=", "≥") else {"below": limit}
+        return cls(text=value.strip(), measure=measure, of=of or "", holds_for=held, **bounds)
 
     def bound(self) -> SteadyBound:
         """The bound that must be *broken* for `holds_for` to abort."""
@@ -128,6 +129,9 @@ class Experiment(Setting):
     phases: Phases = Phases()
     setup: tuple[Step, ...] = ()
     verify: tuple[Step, ...] = ()
+    judge: Literal["interval", "point"] = "interval"
+    """How hypotheses that do not say are judged: `interval` (a bound inside the measured interval is too close to
+    call) or `point` (the measured value alone decides)."""
     steady_state: tuple[InstanceOf[Hypothesis], ...] = ()
     faults: tuple[InstanceOf[Fault], ...] = ()
     probes: tuple[InstanceOf[Probe], ...] = ()
@@ -138,14 +142,38 @@ class Experiment(Setting):
     variants: dict[str, Variant] = {}
     allow_hosts: tuple[str, ...] = ()
     seed: int = 1
-    judge: Literal["interval", "point"] = "interval"
     file: Path | None = Field(default=None, exclude=True)
     """Where it was read from; names of targets are looked up beside it."""
     source: str = Field(default="", exclude=True)
     """As written."""
 
+    @field_validator("faults", mode="after")
+    @classmethod
+    def _ids(cls, faults: tuple[Fault, ...]) -> tuple[Fault, ...]:
+        """Each by its name or kind, with a number from the second of a kind on."""
+        seen: Counter[str] = Counter()
+        named = []
+        for fault in faults:
+            stem = fault.name or fault.kind
+            seen[stem] += 1
+            named.append(fault.model_copy(update={"id": stem if seen[stem] == 1 else f"{stem}-{seen[stem]}"}))
+        return tuple(named)
+
+    @field_validator("steady_state", "hypotheses", mode="after")
+    @classmethod
+    def _judged_alike(cls, claims: tuple[Hypothesis, ...], info: ValidationInfo) -> tuple[Hypothesis, ...]:
+        """The experiment's way of judging, for every claim that has a choice and made none."""
+        judge = info.data.get("judge", "interval")
+        result = []
+        for claim in claims:
+            fields = type(claim).model_fields
+            choice = [name for name, field in fields.items() if "judge" in (name, field.alias)]
+            unset = [name for name in choice if getattr(claim, name) is None]
+            result.append(claim.model_copy(update=dict.fromkeys(unset, judge)) if unset else claim)
+        return tuple(result)
+
     def bounds(self) -> list[SteadyBound]:
         """The steady state as data."""
-        return [bound for held in self.steady_state if (bound := held.as_bound()) is not None]
+        return [bound for held in self.steady_state for bound in held.as_bounds()]
 
 

@@ -10,7 +10,7 @@ import re
 from typing import Annotated, Any
 
 import msgspec
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
 
 __all__ = [
     "Delta",
@@ -25,6 +25,7 @@ __all__ = [
     "parse_rate",
     "parse_share",
     "parse_size",
+    "written",
 ]
 
 _NUMBER = r"([0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
@@ -122,11 +123,16 @@ def _shown(value: object) -> str:
     return repr(value) if isinstance(value, str) else f"{value}"
 
 
-def _already(parse: Any, kind: type) -> Any:
-    """Let through what code passes as a float already (`Duration` fields made in Python)."""
+def written(info: ValidationInfo) -> bool:
+    """Whether what is validated comes from a file, where a bare number would leave its unit to be guessed."""
+    return isinstance(info.context, dict) and bool(info.context.get("written"))
 
-    def read(value: object) -> object:
-        return value if type(value) is kind else parse(value)
+
+def _already(parse: Any, kind: type) -> Any:
+    """Let through what code passes as a number already (`Duration` fields made in Python)."""
+
+    def read(value: object, info: ValidationInfo) -> object:
+        return value if type(value) is kind and not (kind is float and written(info)) else parse(value)
 
     return read
 

@@ -1,0 +1,321 @@
+"""What can be known to fail before anything starts: names, the blast radius, the deployer's powers, enough samples.
+
+Pure functions of an experiment and its target. Paths are those of the file, so that `reading` can say the line.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+from chaoskit.document import Path_
+from chaoskit.experiment import Experiment
+from chaoskit.interfaces import Fault, Hypothesis
+from chaoskit.model.history import Phase
+from chaoskit.model.topology import Topology
+from chaoskit.model.units import duration_text
+from chaoskit.model.verdict import Verdict
+from chaoskit.registry import kinds
+from chaoskit.target import Target
+from chaoskit.traffic import LoadSpec
+from chaoskit.wording import Mistake, did_you_mean
+
+__all__ = ["Planned", "check", "check_target", "planned_samples", "samples"]
+
+_LOOKS_LIKE_A_REFERENCE = re.compile(r"\{[A-Za-z0-9_.:-]*\}")
+_REFERENCE = re.compile(r"\{[a-z][a-z0-9_-]*(\.[0-9]+)?(:all)?\}")
+_VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
+
+
+def check(
+    experiment: Experiment,
+    target: Target | None,
+    *,
+    doubtful: Collection[str] = (),
+    numbers: Mapping[str, Sequence[int]] | None = None,
+) -> list[Mistake]:
+    """All that does not fit together.
+
+    `target` is None where it could not be read; `doubtful` are keys of the experiment that hold a stand-in; `numbers`
+    are the places in the file of the items that could be read, for each list.
+    """
+    return list(_Checks(experiment, target, frozenset(doubtful), numbers or {}).all())
+
+
+class _Checks:
+    def __init__(
+        self,
+        experiment: Experiment,
+        target: Target | None,
+        doubtful: frozenset[str],
+        numbers: Mapping[str, Sequence[int]],
+    ) -> None:
+        self.experiment = experiment
+        self.target = target
+        self.topology: Topology | None = target.topology() if target else None
+        self.doubtful = doubtful
+        self.numbers = numbers
+
+    def _numbered(self, key: str) -> Iterator[tuple[Path_, Fault | Hypothesis]]:
+        items: Sequence[Fault | Hypothesis] = getattr(self.experiment, key)
+        places = self.numbers.get(key) or range(len(items))
+        yield from (((key, place), item) for place, item in zip(places, items, strict=True))
+
+    def all(self) -> Iterator[Mistake]:
+        yield from self._deployer()
+        yield from self._blast_radius()
+        for path, item in self._numbered("faults"):
+            assert isinstance(item, Fault), "what is in faults was read as one"
+            yield from self._fault(path, item)
+        for key in ("steady_state", "hypotheses"):
+            for path, item in self._numbered(key):
+                assert isinstance(item, Hypothesis), "what is in there was read as one"
+                yield from self._claim(path, item)
+        yield from self._variants()
+        yield from self._aborts()
+
+    # ------------------------------------------------------------------------------------------------------- faults
+
+    def _deployer(self) -> Iterator[Mistake]:
+        known = kinds("deployers")
+        if self.experiment.deployer not in known:
+            hint = did_you_mean(self.experiment.deployer, known)
+            yield Mistake(("deployer",), f"no deployer of kind {self.experiment.deployer!r}", hint)
+            return
+        deployer = known[self.experiment.deployer]
+        for path, fault in self._numbered("faults"):
+            assert isinstance(fault, Fault), "what is in faults was read as one"
+            if missing := fault.needs - deployer.can:
+                able = [kind for kind, one in known.items() if fault.needs <= one.can]
+                hint = f"deployer: {able[0]} can" if able else ""
+                what = f"{fault.kind} needs a deployer that can {' and '.join(sorted(missing))}"
+                yield Mistake((*path, "kind"), f"{what}; {self.experiment.deployer} cannot", hint)
+
+    def _blast_radius(self) -> Iterator[Mistake]:
+        written = self.experiment.blast_radius
+        if "faults" in self.doubtful or "blast_radius" in self.doubtful:
+            return
+        if self.experiment.faults and not written:
+            places = list(dict.fromkeys(place for fault in self.experiment.faults for place in fault.places))
+            path = ("blast_radius",) if "blast_radius" in self.experiment.model_fields_set else ("faults",)
+            what = "expected a blast_radius with faults: the edges and services that they may touch"
+            yield Mistake(path, what, f"blast_radius: [{', '.join(places)}]", key=True)
+        if self.topology is None:
+            return
+        for number, place in enumerate(written):
+            try:
+                _selected(self.topology, place)
+            except ValueError as error:
+                yield Mistake(("blast_radius", number), *_split(error))
+
+    def _fault(self, path: Path_, fault: Fault) -> Iterator[Mistake]:
+        yield from self._window(path, fault)
+        if self.topology is None:
+            return
+        for number, place in enumerate(fault.places):
+            where: Path_ = (*path, "on") if isinstance(fault.on, str) else (*path, "on", number)
+            yield from self._place(where, fault, place, self.topology)
+
+    def _place(self, where: Path_, fault: Fault, place: str, topology: Topology) -> Iterator[Mistake]:
+        if (fault.acts_on == "edges") != ("->" in place):
+            edges = {edge.calling_service + "->" + edge.called_service for edge in topology.edges}
+            fitting = [edge for edge in edges if place in edge.split("->")] if fault.acts_on == "edges" else []
+            service = place.rpartition("->")[2].strip()
+            hint = f"such as {min(fitting)}" if fitting else f"such as {service}" if "->" in place else ""
+            message = f"{fault.kind} acts on {fault.acts_on}, not on {'edges' if '->' in place else 'services'}"
+            yield Mistake(where, message, hint)
+            return
+        try:
+            touched = _selected(topology, place)
+        except ValueError as error:
+            yield Mistake(where, *_split(error))
+            return
+        if not self.experiment.blast_radius or "blast_radius" in self.doubtful:
+            return
+        allowed: set[str] = set()
+        for entry in self.experiment.blast_radius:
+            try:
+                allowed |= _selected(topology, entry)
+            except ValueError:
+                return  # told already; what it meant to allow is not known
+        if outside := sorted(touched - allowed):
+            yield Mistake(where, f"{', '.join(outside)} is outside the blast radius", f"add {place} to blast_radius")
+
+    def _window(self, path: Path_, fault: Fault) -> Iterator[Mistake]:
+        if "phases" in self.doubtful:
+            return
+        phase = self.experiment.phases.fault
+        if fault.lasts is not None and fault.lasts <= 0:
+            yield Mistake((*path, "lasts"), "expected a fault that lasts longer than nothing")
+        elif fault.at >= phase:
+            what = f"goes in at {duration_text(fault.at)}, but the fault phase lasts {duration_text(phase)}"
+            yield Mistake((*path, "at"), what, "at counts from the start of the fault phase")
+        elif fault.lasts is not None and fault.at + fault.lasts > phase + 1e-9:
+            end = duration_text(fault.at + fault.lasts)
+            what = f"would end {end} into the fault phase, which lasts {duration_text(phase)}"
+            hint = f"at most {duration_text(phase - fault.at)}, or a longer fault phase"
+            yield Mistake((*path, "lasts"), what, hint)
+
+    # ------------------------------------------------------------------------------------------------------- claims
+
+    def _claim(self, path: Path_, claim: Hypothesis) -> Iterator[Mistake]:
+        steady = path[0] == "steady_state"
+        if steady and claim.as_bound() is None:
+            able = [kind for kind, one in kinds("hypotheses").items() if one.as_bound is not Hypothesis.as_bound]
+            what = f"{claim.expected()} cannot be part of a steady state"
+            yield Mistake((*path, "kind"), what, f"absolute bounds of {', '.join(able)} can")
+        if self.topology is not None:
+            names = () if "load" in self.doubtful else self.experiment.load.names
+            for key, message in claim.check(self.topology, names):
+                yield Mistake((*path, *_steps(key)), *_split(message))
+        yield from self._phases(path, claim)
+
+    def _phases(self, path: Path_, claim: Hypothesis) -> Iterator[Mistake]:
+        """Each phase it is judged in is there, and long enough for its samples."""
+        if "phases" in self.doubtful:
+            return
+        spans = self.experiment.phases.spans()
+        phases = (Phase.BASELINE,) if path[0] == "steady_state" else claim.phases
+        for number, phase in enumerate(phases):
+            if phase in spans and spans[phase][0] == spans[phase][1]:
+                where: Path_ = (*path, "holds_in", number) if claim.holds_in else (*path, "kind")
+                yield Mistake(where, f"is judged in {phase}, which this experiment does not have", "give it a length")
+        if "load" in self.doubtful:
+            return
+        for one in samples(self.experiment, claim, phases):
+            if one.planned is not None and one.planned + 1e-6 < one.needed:
+                of = f" of {one.of}" if one.of else ""
+                planned = f"{math.floor(one.planned + 1e-6)} are planned" if one.planned >= 1 else "none is planned"
+                what = f"{claim.expected()} needs {one.needed} requests{of} in {one.phase}; {planned}"
+                yield Mistake(path, what, _long_enough(one, spans[one.phase]))
+
+    # --------------------------------------------------------------------------------------------------------- rest
+
+    def _variants(self) -> Iterator[Mistake]:
+        titles = {claim.title for claim in self.experiment.hypotheses}
+        for name, variant in self.experiment.variants.items():
+            if not _VARIANT.fullmatch(name):
+                what = "expected a name of letters, digits, spaces, dots, _ and -"
+                yield Mistake(("variants", name), f"{what}, not {name!r}", key=True)
+            if variant.breaks and variant.expect is not Verdict.REFUTED:
+                what = f"breaks goes with expect: refuted, not with {variant.expect.value}"
+                yield Mistake(("variants", name, "breaks"), what, key=True)
+            if "hypotheses" not in self.doubtful:
+                for number, broken in enumerate(variant.breaks):
+                    if broken not in titles:
+                        hint = did_you_mean(broken, titles)
+                        yield Mistake(("variants", name, "breaks", number), f"no hypothesis named {broken!r}", hint)
+            if self.target is not None:
+                for service in variant.env:
+                    if service not in self.target.services:
+                        hint = did_you_mean(service, self.target.services)
+                        what = f"no service {service!r} in target {self.target.name}"
+                        yield Mistake(("variants", name, "env", service), what, hint, key=True)
+
+    def _aborts(self) -> Iterator[Mistake]:
+        if "load" in self.doubtful or not self.experiment.load.names:
+            return
+        for number, condition in enumerate(self.experiment.abort_when):
+            names = self.experiment.load.names
+            if condition.of and not any(fnmatchcase(name, condition.of) for name in names):
+                hint = did_you_mean(condition.of, names)
+                yield Mistake(("abort_when", number), f"no request {condition.of!r} in the load", hint)
+
+
+class Planned(NamedTuple):
+    """Requests that a claim needs in one phase, and those that the load plans there (None where nobody can tell)."""
+
+    phase: Phase
+    of: str
+    needed: int
+    planned: float | None
+
+
+def samples(experiment: Experiment, claim: Hypothesis, phases: Sequence[Phase] | None = None) -> list[Planned]:
+    """What `claim` needs and gets in each of its phases (or in those given)."""
+    of = getattr(claim, "of", "")
+    of = of if isinstance(of, str) else ""
+    spans = experiment.phases.spans()
+    found = []
+    for phase in claim.phases if phases is None else phases:
+        if phase in spans:
+            planned = planned_samples(experiment.load, *spans[phase], of)
+            found.append(Planned(phase, of, claim.samples_needed(), planned))
+    return found
+
+
+def planned_samples(load: LoadSpec, begin: float, end: float, of: str = "") -> float | None:
+    """Requests called `of` (a glob; empty for all) between two instants from the load's start.
+
+    None for users who wait for their answers, and for what follows something that nobody can count beforehand.
+    """
+    if not load.open:
+        return None
+    mix = [request for request in load.requests if not request.once]
+    matches: Callable[[str], bool] = lambda name: not of or name == of or fnmatchcase(name, of)  # noqa: E731 - three lines as a def
+    whole = sum(request.weight for request in mix)
+    share = sum(r.weight / whole * sum(matches(step.title) for step in r.steps()) for r in mix)
+    return load.planned(begin, end) * share
+
+
+def check_target(target: Target) -> list[Mistake]:
+    """All that does not fit together in a target."""
+    found = []
+    for place, message in target.mistakes():
+        hint = ""
+        if message.startswith("no service ") and "; there are: " in message:
+            hint = did_you_mean(message.split("'")[1], target.services)
+            message = message.partition(";")[0]
+        found.append(Mistake(tuple(place), message, hint))
+    backing = kinds("backing")
+    for name, service in target.services.items():
+        where: Path_ = ("services", name)
+        if service.provides and service.provides not in backing:
+            hint = did_you_mean(service.provides, backing)
+            found.append(Mistake((*where, "provides"), f"no real server of kind {service.provides!r}", hint))
+        for variable, text in service.needs.items():
+            path: Path_ = (*where, "needs", variable)
+            odd = [one for one in _LOOKS_LIKE_A_REFERENCE.findall(text) if not _REFERENCE.fullmatch(one)]
+            found += [
+                Mistake(path, f"expected a reference such as {{orders}}, {{orders.1}} or {{orders:all}}, not {one}")
+                for one in odd
+            ]
+            if not _REFERENCE.search(text) and not odd:
+                found.append(Mistake(path, "names no service: every need is an edge", "a plain value belongs in env"))
+        for key, value in (
+            ("health", service.health.ready),
+            ("health", service.health.live),
+            ("metrics", service.metrics),
+        ):
+            if value and not value.startswith("/"):
+                found.append(Mistake((*where, key), f"expected a path that starts with /, not {value!r}"))
+    return found
+
+
+def _selected(topology: Topology, place: str) -> set[str]:
+    """Names of the edges or replicas that a place means. Raises ValueError."""
+    if "->" in place:
+        return {edge.name for edge in topology.select_edges(place)}
+    return set(topology.select_replicas(place))
+
+
+def _split(message: object) -> tuple[str, str]:
+    """A message and its suggestion, apart."""
+    what, _, hint = str(message).partition("; ")
+    return what, hint
+
+
+def _steps(key: str) -> Path_:
+    """`edges.0` or `edge` as a path."""
+    return tuple(int(step) if step.isdigit() else step for step in key.split(".")) if key else ()
+
+
+def _long_enough(one: Planned, span: tuple[float, float]) -> str:
+    """The length at which the same load would give enough."""
+    length = span[1] - span[0]
+    if not one.planned or not length:
+        return ""
+    return f"a {one.phase} phase of {math.ceil(length * one.needed / one.planned):d}s would do"
