@@ -68,7 +68,8 @@ class Generator:
         if plan.locustfile:
             from chaoskit.load.locust_users import LocustUsers
 
-            users = LocustUsers(plan, self.recorder)
+            users = LocustUsers(plan, self.recorder, first=min(owned))
+            self.users_here = 0  # it keeps their number itself
             return users.environment, users, users.give_up
         declared: dict[str, Any] = {}
         environment = Environment(user_classes=[_user_class(declared)], events=locust.events, host=plan.entry)

@@ -101,6 +101,18 @@ class Hosts:
         """Whether a numeric address may be connected to."""
         return is_here(address) or _plain(address) in self._allowed
 
+    def permits_address_of_name(self, address: str) -> bool:
+        """Whether a numeric address is one of an allowed name's. Asks the resolver; blocks the greenlet."""
+        for name in list(self._allowed):
+            try:
+                found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+            except OSError:
+                continue  # a name that stands for nothing now permits nothing
+            if any(str(item[4][0]) == address for item in found):
+                self._allowed.add(address)
+                return True
+        return False
+
 
 def _plain(host: str) -> str:
     return host.lower().rstrip(".").strip("[]")
