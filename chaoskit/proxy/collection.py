@@ -1,0 +1,358 @@
+"""The proxies of one server by name, and what may be said about them: creating, changing, populating, resetting."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from chaoskit.proxy import gojson
+from chaoskit.proxy.addresses import AddressError
+from chaoskit.proxy.context import Context
+from chaoskit.proxy.extra_toxics import EXTRA_KINDS
+from chaoskit.proxy.gojson import GoError, Value
+from chaoskit.proxy.proxy import Proxy
+from chaoskit.proxy.toxic import DOWNSTREAM, UPSTREAM, Kind, Toxic
+from chaoskit.proxy.toxics import KINDS
+
+__all__ = ["ApiError", "Collection", "proxies_json", "proxy_json", "toxic_json"]
+
+_PROXY = {"name": "string", "listen": "string", "upstream": "string", "enabled": "bool"}
+_OURS = {"protocol": "string", "tap": "bool", "toxics": "any"}
+_TOXIC = {"name": "string", "type": "string", "stream": "string", "toxicity": "float32", "attributes": "any"}
+_PROTOCOLS = ("http", "tcp", "postgres", "redis")
+_POPULATE_ITEM = 'struct { toxiproxy.Proxy; Enabled *bool "json:\\"enabled\\"" }'
+
+
+class ApiError(Exception):
+    """An answer other than success, in Toxiproxy's words."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+
+
+def _bad_body(error: GoError) -> ApiError:
+    return ApiError(f"bad request body: {error}", 400)
+
+
+def _read(body: bytes) -> Value:
+    try:
+        return gojson.decode(body)
+    except GoError as error:
+        raise _bad_body(error) from None
+
+
+class Collection:
+    """All proxies. Changes are made one at a time."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.proxies: dict[str, Proxy] = {}
+        self._lock = asyncio.Lock()
+        self._kinds: Mapping[str, Kind] = KINDS if context.strict else {**KINDS, **EXTRA_KINDS}
+
+    def get(self, name: str) -> Proxy:
+        if name not in self.proxies:
+            raise ApiError("proxy not found", 404)
+        return self.proxies[name]
+
+    # -- proxies
+
+    async def create(self, body: bytes) -> Proxy:
+        value = _read(body)
+        read = self._proxy_fields(value, "Proxy", "toxiproxy.Proxy")
+        async with self._lock:
+            proxy = self._made(read)
+            if proxy.name in self.proxies:
+                self._unmade(proxy)
+                raise ApiError("proxy already exists", 409)
+            await self._started(proxy, read)
+            self.proxies[proxy.name] = proxy
+        return proxy
+
+    async def change(self, name: str, body: bytes) -> Proxy:
+        proxy = self.get(name)
+        read = self._proxy_fields(_read(body), "Proxy", "toxiproxy.Proxy")
+        async with self._lock:
+            try:
+                await proxy.change(
+                    str(read.get("listen", proxy.listen)),
+                    str(read.get("upstream", proxy.upstream)),
+                    bool(read.get("enabled", proxy.enabled)),
+                )
+            except AddressError as error:
+                raise ApiError(str(error), 500) from None
+        return proxy
+
+    async def delete(self, name: str) -> None:
+        async with self._lock:
+            proxy = self.get(name)
+            await proxy.remove()
+            del self.proxies[name]
+
+    async def reset(self) -> float:
+        """Enable all and take out every toxic; returns the seconds until all are out."""
+        left = 0.0
+        async with self._lock:
+            for proxy in list(self.proxies.values()):
+                try:
+                    await proxy.start()
+                except AddressError as error:
+                    raise ApiError(str(error), 500) from None
+                left = max(left, proxy.remove_all())
+        return left
+
+    async def populate(self, body: bytes) -> tuple[list[Proxy], ApiError | None]:
+        """Those made or found, and what stopped it."""
+        try:
+            value = gojson.decode(body)
+            items = self._populate_items(value)
+        except GoError as error:
+            return [], _bad_body(error)
+        except ApiError as error:
+            return [], error
+        done: list[Proxy] = []
+        async with self._lock:
+            for read in items:
+                try:
+                    done.append(await self._add_or_replace(read))
+                except ApiError as error:
+                    return done, error
+                except AddressError as error:
+                    return done, ApiError(str(error), 500)
+        return done, None
+
+    def _populate_items(self, value: Value) -> list[dict[str, object]]:
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            kind = gojson.shown_kind(value)
+            raise GoError(f"json: cannot unmarshal {kind} into Go value of type []{_POPULATE_ITEM}")
+        items: list[dict[str, object]] = []
+        failed: GoError | None = None
+        for item in value:
+            try:
+                items.append(self._populate_item(item))
+            except GoError as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
+        for number, read in enumerate(items, 1):
+            for name in ("name", "upstream"):
+                if not read.get(name):
+                    raise ApiError(f"missing required field: {name} at proxy {number}", 400)
+            self._check_ours(read)
+        return items
+
+    def _populate_item(self, item: Value) -> dict[str, object]:
+        plain = {name: kind for name, kind in _PROXY.items() if name != "enabled"} | self._extra_fields()
+        read = gojson.fields(item, plain, ".Proxy", _POPULATE_ITEM)
+        return read | gojson.fields(item, {"enabled": "bool"}, "", _POPULATE_ITEM)
+
+    async def _add_or_replace(self, read: dict[str, object]) -> Proxy:
+        existing = self.proxies.get(str(read["name"]))
+        if existing is not None:
+            if not await existing.differs(str(read.get("listen", "")), str(read["upstream"])):
+                return existing
+            await existing.stop()
+        proxy = self._made(read)
+        try:
+            await self._started(proxy, read)
+        finally:
+            if existing is not None and proxy.enabled:
+                await existing.remove()
+        self.proxies[proxy.name] = proxy
+        return proxy
+
+    def _extra_fields(self) -> dict[str, str]:
+        return {} if self.context.strict else _OURS
+
+    def _proxy_fields(self, value: Value, name: str, whole: str) -> dict[str, object]:
+        try:
+            read = gojson.fields(value, _PROXY | self._extra_fields(), name, whole)
+        except GoError as error:
+            raise _bad_body(error) from None
+        self._check_ours(read)
+        return read
+
+    def _check_ours(self, read: Mapping[str, object]) -> None:
+        protocol = read.get("protocol", "tcp")
+        if protocol not in _PROTOCOLS:
+            raise ApiError(f"protocol was invalid, can be one of {', '.join(_PROTOCOLS)}", 400)
+        if not isinstance(read.get("toxics", None), (list, type(None))):
+            raise ApiError("bad request body: toxics must be an array", 400)
+
+    def _made(self, read: Mapping[str, object]) -> Proxy:
+        for name in ("name", "upstream"):
+            if not read.get(name):
+                raise ApiError(f"missing required field: {name}", 400)
+        return Proxy(
+            self.context,
+            str(read["name"]),
+            str(read.get("listen", "")),
+            str(read["upstream"]),
+            protocol=str(read.get("protocol", "tcp")),
+            tapped=bool(read.get("tap", False)),
+        )
+
+    def _unmade(self, proxy: Proxy) -> None:
+        if proxy.tap is not None:
+            self.context.hub.taps.remove(proxy.tap)
+
+    async def _started(self, proxy: Proxy, read: Mapping[str, object]) -> None:
+        try:
+            toxics = read.get("toxics") or []
+            assert isinstance(toxics, list)
+            for item in toxics:
+                self._add_toxic(proxy, item)
+            if read.get("enabled", True):
+                await proxy.start()
+        except (ApiError, AddressError) as error:
+            self._unmade(proxy)
+            if isinstance(error, ApiError):
+                raise
+            raise ApiError(str(error), 500) from None
+
+    # -- toxics
+
+    def add_toxic(self, proxy: Proxy, body: bytes) -> Toxic:
+        return self._add_toxic(proxy, _read(body))
+
+    def _add_toxic(self, proxy: Proxy, value: Value) -> Toxic:
+        extra = {} if self.context.strict else {"ttl": "int64"}
+        try:
+            read = gojson.fields(value, _TOXIC | extra, "ToxicWrapper", "toxics.ToxicWrapper")
+        except GoError as error:
+            raise _bad_body(error) from None
+        given = read.get("attributes")
+        if not isinstance(given, (dict, type(None))):
+            kind = gojson.shown_kind(given)  # type: ignore[arg-type]  # it came out of JSON
+            place = "Go struct field ToxicWrapper.attributes of type toxics.NoopToxic"
+            raise _bad_body(GoError(f"json: cannot unmarshal {kind} into {place}"))
+        stream = str(read.get("stream", "downstream"))
+        if stream.lower() not in ("upstream", "downstream"):
+            raise ApiError("stream was invalid, can be either upstream or downstream", 400)
+        type_ = str(read.get("type", ""))
+        name = str(read.get("name", "")) or f"{type_}_{stream}"
+        kind_of = self._kinds.get(type_)
+        if kind_of is None:
+            raise ApiError("invalid toxic type", 400)
+        if proxy.find(name) is not None:
+            raise ApiError("toxic already exists", 409)
+        toxic = Toxic(
+            name=name,
+            kind=kind_of,
+            stream=stream,
+            direction=UPSTREAM if stream.lower() == "upstream" else DOWNSTREAM,
+            toxicity=_number(read.get("toxicity", 1.0)),
+            attributes={key: attribute.default for key, attribute in kind_of.attributes.items()},
+            seed=f"{self.context.seed}/{proxy.name}/{name}",
+        )
+        if self.context.strict:
+            toxic.attributes = dict.fromkeys(kind_of.attributes, 0)
+        toxic.attributes |= _attributes(kind_of, given)
+        if "ttl" in read:
+            toxic.ttl = _number(read["ttl"]) / 1000
+        self._check(toxic.kind, toxic.attributes, toxic.toxicity, toxic.ttl)
+        proxy.add_toxic(toxic)
+        return toxic
+
+    def change_toxic(self, proxy: Proxy, toxic: Toxic, body: bytes) -> None:
+        value = _read(body)
+        try:
+            read = gojson.fields(value, {"attributes": "any", "toxicity": "float32"}, "", _UPDATE)
+            attributes = _attributes(toxic.kind, read.get("attributes"))
+        except GoError as error:
+            if self.context.strict:  # a real one has filled in what it could read before it failed
+                self._keep_partial(toxic, value)
+            raise _bad_body(error) from None
+        except ApiError:
+            if self.context.strict:
+                self._keep_partial(toxic, value)
+            raise
+        toxicity = _number(read.get("toxicity", toxic.toxicity))
+        self._check(toxic.kind, toxic.attributes | attributes, toxicity, None)
+        toxic.attributes |= attributes
+        toxic.toxicity = toxicity
+        proxy.update_toxic(toxic)
+
+    def _keep_partial(self, toxic: Toxic, value: Value) -> None:
+        if isinstance(value, dict):
+            given = {key.lower(): item for key, item in value.items()}.get("attributes")
+            try:
+                toxic.attributes |= _attributes(toxic.kind, given)
+            except ApiError as error:
+                if isinstance(error.__cause__, GoError):
+                    toxic.attributes |= error.__cause__.partial
+
+    def _check(self, kind: Kind, attributes: Mapping[str, object], toxicity: float, ttl: float | None) -> None:
+        if self.context.strict:
+            return
+        problem = kind.problem(attributes)
+        if not 0 <= toxicity <= 1:
+            problem = f"toxicity must be between 0 and 1, not {toxicity:g}"
+        if ttl is not None and ttl <= 0:
+            problem = "ttl must be at least 1 (ms)"
+        if problem:
+            raise ApiError(f"bad request body: {problem}", 400)
+
+    def find_toxic(self, proxy: Proxy, name: str) -> Toxic:
+        toxic = proxy.find(name)
+        if toxic is None:
+            raise ApiError("toxic not found", 404)
+        return toxic
+
+
+_UPDATE = 'struct { Attributes interface {} "json:\\"attributes\\""; Toxicity float32 "json:\\"toxicity\\"" }'
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else 0.0
+
+
+def _attributes(kind: Kind, given: object) -> dict[str, object]:
+    types = {name: _GO_TYPES.get(attribute.kind, attribute.kind) for name, attribute in kind.attributes.items()}
+    try:
+        read = gojson.fields(given, types, kind.go_name or kind.name, f"toxics.{kind.go_name}", "attributes.")  # type: ignore[arg-type]  # it came out of JSON
+    except GoError as error:
+        raise _bad_body(error) from error
+    for name, value in read.items():
+        wanted = kind.attributes[name].kind
+        if wanted == "object" and not isinstance(value, dict):
+            raise ApiError(f"bad request body: {name} must be an object", 400)
+        if wanted == "number" and (isinstance(value, bool) or not isinstance(value, (int, float))):
+            raise ApiError(f"bad request body: {name} must be a number", 400)
+    return read
+
+
+_GO_TYPES = {"object": "any", "number": "any"}
+
+
+def toxic_json(toxic: Toxic) -> dict[str, object]:
+    shown: dict[str, object] = {
+        "attributes": toxic.attributes,
+        "name": toxic.name,
+        "type": toxic.kind.name,
+        "stream": toxic.stream,
+        "toxicity": gojson.Raw(gojson.float32_text(toxic.toxicity)),
+    }
+    if toxic.ttl is not None:
+        shown["ttl"] = round(toxic.ttl * 1000)
+    return shown
+
+
+def proxy_json(proxy: Proxy) -> dict[str, object]:
+    return {
+        "name": proxy.name,
+        "listen": proxy.listen,
+        "upstream": proxy.upstream,
+        "enabled": proxy.enabled,
+        "Logger": {},
+        "toxics": [toxic_json(toxic) for toxic in proxy.in_order()],
+    }
+
+
+def proxies_json(proxies: Sequence[Proxy]) -> list[dict[str, object]] | None:
+    """As Go prints a slice that may be nil."""
+    return [proxy_json(proxy) for proxy in proxies] or None

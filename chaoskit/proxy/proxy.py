@@ -1,0 +1,287 @@
+"""One proxy: a listener, an upstream, the toxics between them, and the connections that are open."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from time import monotonic
+
+from chaoskit.proxy import addresses
+from chaoskit.proxy.connection import Connection, UpstreamSide
+from chaoskit.proxy.context import Context
+from chaoskit.proxy.meter import Meter, meter_for
+from chaoskit.proxy.tap import Tap
+from chaoskit.proxy.timers import Timer
+from chaoskit.proxy.toxic import UPSTREAM, Toxic
+
+__all__ = ["Proxy"]
+
+
+class Proxy:
+    """`start` and `stop` open and close the listener; toxics act on live connections at once."""
+
+    def __init__(
+        self, context: Context, name: str, listen: str, upstream: str, *, protocol: str = "tcp", tapped: bool = False
+    ) -> None:
+        self.context = context
+        self.name = name
+        self.listen = listen
+        self.upstream = upstream
+        self.protocol = protocol
+        self.enabled = False
+        self.toxics: list[Toxic] = []
+        self.http: list[Toxic] = []
+        """Those that act on whole calls."""
+        self.connections: set[Connection] = set()
+        self.tap = Tap(context.hub, name) if tapped else None
+        self.finished_bytes = [0, 0, 0, 0]
+        """Of connections that are over: received and sent upstream, received and sent downstream."""
+        self.accepted = 0
+        self._server: asyncio.Server | None = None
+        self._dialling = asyncio.Lock()
+        self._flap: Timer | None = None
+        self._expiries: dict[Toxic, Timer] = {}
+
+    # -- the listener
+
+    async def start(self) -> None:
+        """Listen. Raises AddressError; no-op while it does."""
+        if self.enabled:
+            return
+        try:
+            host, port = await self.context.resolve(self.listen)
+        except addresses.AddressError as error:
+            raise addresses.AddressError(f"listen tcp: {error}") from None
+        sock = addresses.listener(self.listen, host, port)
+        self.listen = addresses.shown(host, sock.getsockname()[1])
+        self._server = await self.context.loop.create_server(lambda: Connection(self).client, sock=sock, backlog=4096)
+        self.enabled = True
+        if self.tap is not None:
+            self.tap.listen(True, monotonic())
+        self._start_flapping()
+
+    async def stop(self) -> None:
+        """Close the listener and every connection; no-op where it is stopped."""
+        if not self.enabled:
+            return
+        self.enabled = False
+        if self._flap is not None:
+            self._flap.cancel()
+            self._flap = None
+        self._close_listener()
+        if self.context.strict:
+            async with self._dialling:  # a real one waits for the dial that stands in its accept loop
+                pass
+        self._cut_all()
+
+    def _close_listener(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self.tap is not None:
+            self.tap.listen(False, monotonic())
+
+    def _cut_all(self) -> None:
+        for connection in tuple(self.connections):
+            connection.abort()
+
+    async def change(self, listen: str, upstream: str, enabled: bool) -> None:
+        """Take over new settings; toxics stay. Raises AddressError."""
+        if await self.differs(listen, upstream):
+            await self.stop()
+            self.listen = listen
+            self.upstream = upstream
+        if enabled and not self.enabled:
+            await self.start()
+        elif not enabled:
+            await self.stop()
+
+    async def differs(self, listen: str, upstream: str) -> bool:
+        """Whether the resolved address or the upstream is another one. Raises AddressError."""
+        host, port = await self.context.resolve(listen)
+        return self.listen != addresses.shown(host, port) or self.upstream != upstream
+
+    async def remove(self) -> None:
+        """For good."""
+        await self.stop()
+        for timer in self._expiries.values():
+            timer.cancel()
+        if self.tap is not None:
+            self.tap.leave()
+
+    # -- connections
+
+    def admit(self, connection: Connection) -> bool:
+        """Take in a connection that the listener accepted, unless it was closed since."""
+        if self._server is None:
+            return False
+        self.connections.add(connection)
+        return True
+
+    def next_number(self) -> int:
+        self.accepted += 1
+        return self.accepted
+
+    def meter(self, number: int, now: float) -> Meter | None:
+        return meter_for(self.protocol, self.tap, number, now) if self.tap is not None else None
+
+    async def connect(self, connection: Connection) -> None:
+        """Dial the upstream for a connection that was accepted."""
+        for toxic in tuple(self.toxics):
+            if toxic.kind.layer == "accept" and toxic.roll():
+                await self._stall(toxic, connection)
+        upstream = UpstreamSide(connection)
+        try:
+            host, port = addresses.split(self.upstream)
+            dial = partial(
+                self.context.loop.create_connection, lambda: upstream, host or "localhost", addresses.port_of(port)
+            )
+            if self.context.strict:
+                async with self._dialling:
+                    await dial()
+            else:
+                async with asyncio.timeout(self.context.dial_timeout):
+                    await dial()
+        except (OSError, TimeoutError, addresses.AddressError, UnicodeError):
+            connection.refused()
+            return
+        connection.connected(upstream)
+
+    async def _stall(self, toxic: Toxic, connection: Connection) -> None:
+        toxic.hits += 1
+        meter = connection.meter
+        if meter is not None and meter.hit(UPSTREAM, toxic.name) is None:
+            meter.count_hit(toxic.name)
+            meter.upcoming += (toxic.name,)
+        begun = monotonic()
+        # Short steps: the toxic may be changed or removed meanwhile.
+        while toxic in self.toxics:
+            delay = toxic.int_of("delay") / 1000
+            left = begun + delay - monotonic() if delay else 1.0
+            if left <= 0:
+                return
+            await asyncio.sleep(min(left, 0.005))
+
+    def forget(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        for at, count in enumerate(connection.totals()):
+            self.finished_bytes[at] += count
+
+    def bytes_now(self) -> list[int]:
+        """As `finished_bytes`, with the connections that are open."""
+        totals = list(self.finished_bytes)
+        for connection in self.connections:
+            for at, count in enumerate(connection.totals()):
+                totals[at] += count
+        return totals
+
+    # -- toxics
+
+    def chain(self, direction: int) -> list[Toxic]:
+        """Toxics with a stub in the links of one direction, in order."""
+        return [toxic for toxic in self.toxics if toxic.direction == direction and toxic.kind.stub is not None]
+
+    def in_order(self) -> list[Toxic]:
+        """Upstream first, then downstream, each in the order of creation."""
+        return sorted(self.toxics, key=lambda toxic: toxic.direction)
+
+    def find(self, name: str) -> Toxic | None:
+        return next((toxic for toxic in self.toxics if toxic.name == name), None)
+
+    def add_toxic(self, toxic: Toxic) -> None:
+        """In force on every connection when it returns."""
+        self.toxics.append(toxic)
+        if toxic.kind.stub is not None:
+            for connection in tuple(self.connections):
+                link = connection.up if toxic.direction == UPSTREAM else connection.down
+                if link is not None:
+                    link.add(toxic)
+        self._toxics_changed()
+        if toxic.kind.layer == "listener":
+            self._start_flapping()
+        if toxic.ttl is not None:
+            self._expiries[toxic] = self.context.timers.after(toxic.ttl, lambda: self._expire(toxic))
+
+    def update_toxic(self, toxic: Toxic) -> None:
+        for connection in tuple(self.connections):
+            for link in (connection.up, connection.down):
+                if link is not None:
+                    link.update(toxic)
+        self._toxics_changed()
+
+    def remove_toxic(self, toxic: Toxic) -> float:
+        """Returns the seconds until every connection is rid of it (a reset in progress cannot be stopped)."""
+        self.toxics.remove(toxic)
+        left = 0.0
+        for connection in tuple(self.connections):
+            for link in (connection.up, connection.down):
+                if link is not None:
+                    left = max(left, link.remove(toxic))
+        self._toxics_changed()
+        timer = self._expiries.pop(toxic, None)
+        if timer is not None:
+            timer.cancel()
+        if toxic.kind.layer == "listener" and not self._flapping():
+            self._flap_up()
+        return left
+
+    def remove_all(self) -> float:
+        return max([self.remove_toxic(toxic) for toxic in self.in_order()], default=0.0)
+
+    def _expire(self, toxic: Toxic) -> None:
+        self._expiries.pop(toxic, None)
+        if toxic in self.toxics:
+            self.remove_toxic(toxic)
+
+    def _toxics_changed(self) -> None:
+        self.http = [
+            toxic
+            for toxic in self.toxics
+            if toxic.kind.layer == "http" or (toxic.kind.name == "corrupt" and toxic.attributes["only_bodies"])
+        ]
+        for connection in tuple(self.connections):
+            connection.toxics_changed()
+
+    # -- flapping
+
+    def _flapping(self) -> Toxic | None:
+        return next((toxic for toxic in self.toxics if toxic.kind.layer == "listener"), None)
+
+    def _start_flapping(self) -> None:
+        if self._flap is None and self.enabled:
+            self._flap_down()
+
+    def _flap_down(self) -> None:
+        toxic = self._flapping()
+        self._flap = None
+        if toxic is None or not self.enabled or not toxic.roll():
+            return
+        toxic.hits += 1
+        if self.tap is not None:
+            self.tap.hits[toxic.name] = self.tap.hits.get(toxic.name, 0) + 1
+        self._close_listener()
+        self._cut_all()
+        self._flap = self.context.timers.after(toxic.int_of("down") / 1000, self._flap_up)
+
+    def _flap_up(self) -> None:
+        if self._flap is not None:
+            self._flap.cancel()
+            self._flap = None
+        if self.enabled and self._server is None:
+            self.context.background(self._listen_again())
+
+    async def _listen_again(self) -> None:
+        if not self.enabled or self._server is not None:
+            return
+        host, port = await self.context.resolve(self.listen)
+        try:
+            sock = addresses.listener(self.listen, host, port)
+        except addresses.AddressError:
+            self._flap = self.context.timers.after(0.1, self._flap_up)  # somebody took the port: try until it is free
+            return
+        self._server = await self.context.loop.create_server(lambda: Connection(self).client, sock=sock, backlog=4096)
+        if self.tap is not None:
+            self.tap.listen(True, monotonic())
+        toxic = self._flapping()
+        if toxic is not None:
+            self._flap = self.context.timers.after(toxic.int_of("up") / 1000, self._flap_down)
