@@ -1,7 +1,7 @@
 """How often the pairs in experiments/ come out as expected: `python benchmarks/pairs.py [TIMES] [FILE ...]`.
 
-Runs every variant TIMES times (default 10), one after the other, with another seed each time, and prints a tally. Each miss
-is printed when it happens, with the gate that shut or what the findings say.
+Runs every variant TIMES times (default 10), one after the other, with another seed each time, and prints a tally. Each
+miss is printed when it happens, with the gate that shut or what the findings say.
 """
 
 from __future__ import annotations
