@@ -1,0 +1,130 @@
+"""Deployer `external`: services that run already; we stand proxies in front of them and stop nothing of theirs."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from chaoskit.deployers.readiness import ask_http, ask_tcp, wait_until
+from chaoskit.deployers.system import Standing
+from chaoskit.errors import CouldNotRun, DeployError
+from chaoskit.interfaces import Address, Deployer, Scene, System
+from chaoskit.model.topology import LOAD
+from chaoskit.model.undo import Undo
+from chaoskit.target import ServiceSpec, Target
+
+__all__ = ["External", "ExternalReplica", "address_of"]
+
+
+def address_of(name: str, spec: ServiceSpec, allowed_hosts: Sequence[str]) -> Address:
+    """Where a service with a `url` is. Raises DeployError where that is neither loopback nor allowed.
+
+    Its name is resolved here, once: what was checked is what is connected to.
+    """
+    parts = urlsplit(spec.url)
+    host = parts.hostname
+    if not host or parts.scheme not in ("http", "https", "tcp", "postgres", "postgresql", "redis", "nats"):
+        raise DeployError(f"url {spec.url!r} of {name} is not one of a service", hint="such as http://127.0.0.1:8000")
+    defaults = {"http": 80, "https": 443, "postgres": 5432, "postgresql": 5432, "redis": 6379, "nats": 4222}
+    port = parts.port or defaults.get(parts.scheme)
+    if port is None:
+        raise DeployError(f"url {spec.url!r} of {name} has no port")
+    try:
+        found = str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError as error:
+        raise DeployError(f"the host of {name}, {host}, is not found: {error.strerror}") from error
+    if not ipaddress.ip_address(found).is_loopback and host not in allowed_hosts:
+        raise DeployError(
+            f"{name} is at {host} ({found}), which is not this machine",
+            hint=f"`allow_hosts: [{host}]` in the experiment and --allow-host {host} on the command line allow it",
+        )
+    return Address(found, port)
+
+
+class ExternalReplica:
+    """A replica that somebody else runs: it can be asked, and nothing else."""
+
+    def __init__(self, name: str, address: Address, spec: ServiceSpec) -> None:
+        self._name = name
+        self._address = address
+        self._spec = spec
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def address(self) -> Address | None:
+        return self._address
+
+    def asked(self) -> str:
+        """Empty where it is ready, else what it answers."""
+        path = self._spec.health.ready
+        return ask_http(self._address, path) if path else ask_tcp(self._address)
+
+    def ready(self) -> bool:
+        return not self.asked()
+
+    def alive(self) -> bool:
+        """Whether it accepts connections: more cannot be seen from here."""
+        return not ask_tcp(self._address)
+
+    def pids(self) -> list[int]:
+        return []
+
+    def start(self) -> None:
+        raise self._not_ours("started")
+
+    def signal(self, number: int) -> None:
+        raise self._not_ours(f"sent signal {number}")
+
+    def undo_kill(self) -> Undo:
+        raise self._not_ours("killed")
+
+    def undo_pause(self) -> Undo:
+        raise self._not_ours("paused")
+
+    def _not_ours(self, what: str) -> CouldNotRun:
+        return CouldNotRun(f"{self._name} is not ours: it cannot be {what}")
+
+
+class External(Deployer):
+    """Services that run already, each named by its `url`. Their callers must be pointed at the proxies by hand: the
+    address of each edge is printed. Nothing is started, and nothing is stopped."""
+
+    kind = "external"
+
+    def deploy(self, target: Target, scene: Scene) -> System:
+        """Open every edge and wait until each service answers."""
+        others = [name for name, spec in target.services.items() if not spec.url]
+        if others:
+            raise DeployError(
+                f"{', '.join(others)} of target {target.name} would have to be started",
+                hint="deployer `external` is for services with a `url`; `process` takes both kinds",
+            )
+        topology = target.topology()
+        replicas: dict[str, ExternalReplica] = {}
+        for service in topology.services:
+            spec = target.services[service.name]
+            address = address_of(service.name, spec, scene.allowed_hosts)
+            for name in service.replica_names():
+                replicas[name] = ExternalReplica(name, address, spec)
+        for edge in topology.edges:
+            upstream = replicas[edge.callee].address
+            assert upstream is not None, "an external replica has an address"
+            listen = scene.open_edge(edge, upstream)
+            if edge.caller != LOAD:
+                scene.say(f"{edge.name}: point {edge.caller} at {listen} instead of {upstream}")
+        for name, replica in replicas.items():
+            within = target.services[name.partition(".")[0]].ready_within
+            said = wait_until(replica.asked, min(within, 5.0), clock=time.monotonic, sleep=threading.Event().wait)
+            if said:
+                raise DeployError(f"{name} does not answer at {replica.address}: {said}")
+        return Standing(target, scene, dict(replicas))
+
+    def stop(self) -> None:
+        """Nothing of theirs is stopped; the proxies are the runner's."""
