@@ -1,0 +1,157 @@
+"""Lanes below the charts: faults, health checks, breakers, closed listeners and events on the run's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from chaoskit.model.history import FaultSpan, Span
+from chaoskit.model.observation import BreakerChange, Event, ProbeResult, TapSlot
+from chaoskit.model.units import duration_text
+
+__all__ = [
+    "Lane",
+    "Segment",
+    "breaker_lanes",
+    "event_lane",
+    "fault_lanes",
+    "health_lanes",
+    "listener_lanes",
+    "reported_states",
+]
+
+MOST_SEGMENTS = 400
+MOST_EVENTS = 200
+MOST_HEALTH = 40
+
+_QUIET = frozenset({"phase"})
+"""Events that the page tells otherwise."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One piece of a lane. `look` is a class: ok · bad · unknown · open · half_open · closed · fault · event."""
+
+    start: float
+    end: float
+    look: str
+    label: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """`kind` groups lanes: fault · health · breaker · listener · events."""
+
+    kind: str
+    label: str
+    segments: tuple[Segment, ...]
+    says: str
+
+
+def fault_lanes(faults: Sequence[FaultSpan]) -> list[Lane]:
+    """One for each fault instance: from its injection to its undo."""
+    lanes = []
+    for fault in faults:
+        what = f"{fault.says or fault.kind} on {', '.join(fault.on)}"
+        active = fault.active
+        if active is None:
+            segment = Segment(*fault.planned, "unknown", "never injected", f"{what}: planned, never injected")
+            lanes.append(Lane("fault", what, (segment,), f"{what}: never injected"))
+            continue
+        said = f"{what}, from {active[0]:.2f} s to {active[1]:.2f} s"
+        if fault.undone is None:
+            said += " (its undo was not seen)"
+        lanes.append(Lane("fault", what, (Segment(*active, "fault", what, said),), said))
+    return lanes
+
+
+def health_lanes(results: Mapping[str, Sequence[ProbeResult]]) -> list[Lane]:
+    """One for each health check: where it said yes, where no, and where nobody asked (nothing is drawn there)."""
+    lanes = []
+    for name, answers in list(results.items())[:MOST_HEALTH]:
+        segments = _answers(answers)
+        bad = [segment for segment in segments if segment.look == "bad"]
+        seconds = sum(segment.end - segment.start for segment in bad)
+        said = f"{name} said no for {duration_text(seconds)}" if bad else f"{name} always said yes"
+        if bad:
+            said += f", first at {bad[0].start:.1f} s"
+        lanes.append(Lane("health", name, tuple(segments[:MOST_SEGMENTS]), said))
+    return lanes
+
+
+def _answers(answers: Sequence[ProbeResult]) -> list[Segment]:
+    gaps = sorted(later.at - one.at for one, later in pairwise(answers))
+    usual = gaps[len(gaps) // 2] if gaps else 0.25
+    found: list[Segment] = []
+    for i, answer in enumerate(answers):
+        follows = answers[i + 1].at if i + 1 < len(answers) else answer.at + usual
+        end = follows if follows - answer.at <= 3 * usual else answer.at + usual
+        look = "ok" if answer.ok else "bad"
+        why = answer.because or (f"status {answer.status}" if answer.status is not None else "no answer")
+        last = found[-1] if found else None
+        if last is not None and last.look == look and abs(last.end - answer.at) < 1e-6:
+            found[-1] = Segment(last.start, end, look, last.label, last.title)
+        else:
+            found.append(
+                Segment(answer.at, end, look, "" if answer.ok else why, f"{'yes' if answer.ok else 'no'}: {why}")
+            )
+    return found
+
+
+def breaker_lanes(states: Mapping[str, Sequence[tuple[float, str]]], end: float) -> list[Lane]:
+    """One for each edge with a breaker: `states` has (instant, closed · half_open · open · unknown) in order."""
+    lanes = []
+    for edge, changes in states.items():
+        segments = []
+        for i, (at, state) in enumerate(changes):
+            until = changes[i + 1][0] if i + 1 < len(changes) else end
+            if until > at:
+                word = state.replace("_", "-")
+                segments.append(Segment(at, until, state, "" if state == "closed" else word, f"{word} from {at:.1f} s"))
+        opened = [segment for segment in segments if segment.look == "open"]
+        said = f"breaker of {edge} " + (f"opened at {opened[0].start:.1f} s" if opened else "never opened")
+        lanes.append(Lane("breaker", edge, tuple(segments[:MOST_SEGMENTS]), said))
+    return lanes
+
+
+def reported_states(changes: Sequence[BreakerChange]) -> dict[str, list[tuple[float, str]]]:
+    """What breakers said of themselves, by edge."""
+    found: dict[str, list[tuple[float, str]]] = {}
+    for change in changes:
+        found.setdefault(change.edge, []).append((change.at, change.state))
+    return found
+
+
+def listener_lanes(slots: Mapping[str, Sequence[TapSlot]]) -> list[Lane]:
+    """One for each edge whose listener was closed for a while: what callers tried then is unknown."""
+    lanes = []
+    for edge, seen in slots.items():
+        spans: list[Span] = []
+        for slot in seen:
+            if slot.listening:
+                continue
+            if spans and slot.at - spans[-1][1] < 0.15:
+                spans[-1] = (spans[-1][0], slot.at + 0.1)
+            else:
+                spans.append((slot.at, slot.at + 0.1))
+        if spans:
+            title = "the listener was closed: what callers tried is unknown"
+            segments = tuple(Segment(*span, "unknown", "closed: unknown", title) for span in spans[:MOST_SEGMENTS])
+            lanes.append(Lane("listener", edge, segments, f"{edge}: {title}"))
+    return lanes
+
+
+def event_lane(events: Sequence[Event]) -> list[Lane]:
+    """All that happened once, as one lane of points; none where nothing did."""
+    told = [event for event in events if event.kind not in _QUIET]
+    if not told:
+        return []
+    points = [
+        Segment(event.at, event.at, "event", "", f"{event.at:.2f} s · {event.kind}: {event.text}")
+        for event in told[:MOST_EVENTS]
+    ]
+    left = len(told) - len(points)
+    more = f" ({left:,} more are in the history)" if left else ""
+    return [Lane("events", "events", tuple(points), f"{len(told)} events{more}")]

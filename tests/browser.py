@@ -1,0 +1,210 @@
+"""Headless Chromium over its debugging pipe: opens pages, asks them things, takes pictures. No driver is needed.
+
+The protocol is Chrome's DevTools protocol (https://chromedevtools.github.io/devtools-protocol/): JSON messages that
+end with a null byte, written to file descriptor 3 and read from 4.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from select import select
+from types import TracebackType
+
+__all__ = ["Browser", "Page"]
+
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-default-browser-check",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
+    "--hide-scrollbars", "--mute-audio", "--force-color-profile=srgb", "--remote-debugging-pipe",
+)  # fmt: skip
+
+
+class Browser:
+    """One Chromium process with a profile of its own."""
+
+    def __init__(self) -> None:
+        found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+        if found is None:
+            raise FileNotFoundError("no chromium on PATH")
+        self._profile = tempfile.mkdtemp(prefix="chaoskit-chromium-")
+        theirs_in, self._out = os.pipe()
+        self._in, theirs_out = os.pipe()
+
+        # 3 and 4 are where Chromium looks; they are put there in the child.
+        command = [
+            "/bin/sh", "-c", f'exec 3<&{theirs_in} 4>&{theirs_out}; exec "$@"', "sh", found, *FLAGS,
+            f"--user-data-dir={self._profile}", "about:blank",
+        ]  # fmt: skip
+        self._process = subprocess.Popen(
+            command, pass_fds=(theirs_in, theirs_out), start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self._buffer = b""
+        self._number = 0
+        self.events: list[dict] = []
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.close(self._out)
+        try:
+            self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        os.close(self._in)
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+    def send(self, method: str, params: dict | None = None, session: str | None = None, timeout: float = 30.0) -> dict:
+        """Send one command and return its result."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": params or {}}
+        if session:
+            message["sessionId"] = session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        until = time.monotonic() + timeout
+        while True:
+            answer = self._next(until)
+            if answer.get("id") == self._number:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']['message']}")
+                return answer["result"]
+            self.events.append(answer)
+
+    def _next(self, until: float) -> dict:
+        while b"\0" not in self._buffer:
+            if not select([self._in], [], [], max(0.0, until - time.monotonic()))[0]:
+                raise TimeoutError("Chromium does not answer")
+            part = os.read(self._in, 1 << 20)
+            if not part:
+                raise EOFError("Chromium ended")
+            self._buffer += part
+        line, _, self._buffer = self._buffer.partition(b"\0")
+        return json.loads(line)
+
+    def listen(self, seconds: float) -> None:
+        """Take in events for a while."""
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                self.events.append(self._next(until))
+            except TimeoutError:
+                return
+
+    def page(self, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1.0, script: bool = True) -> Page:
+        """A fresh page of a size in CSS pixels."""
+        target = self.send("Target.createTarget", {"url": "about:blank"})["targetId"]
+        session = self.send("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
+        page = Page(self, session, target)
+        for domain in ("Page", "Runtime", "Log", "Network", "Accessibility"):
+            page.send(f"{domain}.enable")
+        metrics = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
+        page.send("Emulation.setDeviceMetricsOverride", metrics)
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        page.send("Emulation.setEmulatedMedia", {"features": scheme})
+        if not script:
+            page.send("Emulation.setScriptExecutionDisabled", {"value": True})
+        return page
+
+
+class Page:
+    """One tab."""
+
+    def __init__(self, browser: Browser, session: str, target: str) -> None:
+        self.browser = browser
+        self.session = session
+        self.target = target
+
+    def send(self, method: str, params: dict | None = None, timeout: float = 30.0) -> dict:
+        return self.browser.send(method, params, self.session, timeout)
+
+    def open(self, url: str | Path) -> float:
+        """Load a page and return the seconds until it was loaded."""
+        address = url.resolve().as_uri() if isinstance(url, Path) else url
+        before = time.monotonic()
+        self.browser.events.clear()
+        self.send("Page.navigate", {"url": address})
+        until = before + 30
+        while not any(e.get("method") == "Page.loadEventFired" and e.get("sessionId") == self.session for e in self.browser.events):
+            self.browser.events.append(self.browser._next(until))
+        took = time.monotonic() - before
+        self.browser.listen(0.2)
+        return took
+
+    def ask(self, expression: str, timeout: float = 30.0) -> object:
+        """The value of an expression in the page (awaited)."""
+        params = {"expression": expression, "returnByValue": True, "awaitPromise": True}
+        found = self.send("Runtime.evaluate", params, timeout)
+        if "exceptionDetails" in found:
+            details = found["exceptionDetails"]
+            raise RuntimeError(details.get("exception", {}).get("description", details["text"]))
+        return found["result"].get("value")
+
+    def key(self, key: str, *, shift: bool = False) -> None:
+        """Press and release a key by its DOM name."""
+        codes = {"Tab": 9, "Enter": 13, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39, "Home": 36, "End": 35, " ": 32}
+        params: dict = {"key": key, "code": key, "windowsVirtualKeyCode": codes.get(key, ord(key[0].upper()))}
+        params["modifiers"] = 8 if shift else 0
+        text = "\r" if key == "Enter" else key if len(key) == 1 else ""
+        self.send("Input.dispatchKeyEvent", {"type": "keyDown" if text else "rawKeyDown", "text": text, **params})
+        self.send("Input.dispatchKeyEvent", {"type": "keyUp", **params})
+
+    def mouse(self, kind: str, x: float, y: float, *, button: str = "left") -> None:
+        """`mouseMoved`, `mousePressed` or `mouseReleased` at a place of the window."""
+        params = {"type": kind, "x": x, "y": y, "button": "none" if kind == "mouseMoved" else button, "clickCount": 1}
+        self.send("Input.dispatchMouseEvent", params)
+
+    def picture(self, path: Path, *, full: bool = False, top: float = 0, height: float = 0) -> Path:
+        """Save a PNG of the window, of a part of the page, or of all of it."""
+        params: dict = {"format": "png"}
+        if full or height:
+            size = self.send("Page.getLayoutMetrics")["cssContentSize"]
+            clip = {"x": 0, "y": top, "width": size["width"], "height": height or size["height"], "scale": 1}
+            params |= {"captureBeyondViewport": True, "clip": clip}
+        path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", params)["data"]))
+        return path
+
+    def pdf(self, path: Path) -> Path:
+        """Print the page, as a person would."""
+        found = self.send("Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True})
+        path.write_bytes(base64.b64decode(found["data"]))
+        return path
+
+    def complaints(self) -> list[str]:
+        """What the console said that is an error or a warning, and every exception."""
+        said = []
+        for event in self.browser.events:
+            if event.get("sessionId") != self.session:
+                continue
+            params = event.get("params", {})
+            if event["method"] == "Runtime.exceptionThrown":
+                details = params["exceptionDetails"]
+                said.append(details.get("exception", {}).get("description", details["text"]))
+            elif event["method"] == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning"):
+                said.append(" ".join(str(one.get("value")) for one in params["args"]))
+            elif event["method"] == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
+                said.append(params["entry"]["text"])
+        return said
+
+    def requests(self) -> list[str]:
+        """Addresses of all that the page asked for, itself and `data:` left out."""
+        sent = [
+            event["params"]["request"]["url"]
+            for event in self.browser.events
+            if event.get("sessionId") == self.session and event["method"] == "Network.requestWillBeSent"
+        ]
+        return [url for url in sent[1:] if not url.startswith("data:")]
+
+    def close(self) -> None:
+        self.browser.send("Target.closeTarget", {"targetId": self.target})
