@@ -14,7 +14,7 @@ import click
 
 from chaoskit.errors import ChaoskitError, Exit, FileError
 
-__all__ = ["main"]
+__all__ = ["main", "tell"]
 
 _EXIT_CODES = (
     ("0", "every run as expected (without variants: supported)"),
@@ -34,24 +34,13 @@ class _Commands(click.Group):
         names = sorted(module.name for module in pkgutil.iter_modules(__path__))
         return [name for name in names if self.get_command(ctx, name) is not None]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's own signature
         if cmd_name not in {module.name for module in pkgutil.iter_modules(__path__)}:
             return None
         command = getattr(import_module(f"{__name__}.{cmd_name}"), "command", None)
         return command if isinstance(command, click.Command) else None
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            import difflib
-
-            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
-            if close and "did you mean" not in error.message.lower():
-                error.message = f"{error.message.rstrip('.')}. Did you mean {close[0]!r}?"
-            raise
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's own signature
         with formatter.section("Exit codes"):
             formatter.write_dl(_EXIT_CODES)
         formatter.write_paragraph()
@@ -63,7 +52,7 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except ChaoskitError as error:
-            _tell(error)
+            tell(error)
             ctx.exit(error.exit_code)
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted", err=True)
@@ -78,7 +67,7 @@ class _Commands(click.Group):
             ctx.exit(Exit.COULD_NOT_RUN)
 
 
-def _tell(error: ChaoskitError) -> None:
+def tell(error: ChaoskitError) -> None:
     """Print an error: what happened, what to do, and what helps to see why."""
     if isinstance(error, FileError):
         for problem in error.problems:

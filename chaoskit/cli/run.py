@@ -1,0 +1,235 @@
+"""chaoskit run: carry experiments out, watch them, and say what came of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from chaoskit.errors import ChaoskitError, Exit, FileError, Problem, UsageError, worst_exit
+
+if TYPE_CHECKING:
+    from chaoskit.cli.console import Line, Screen
+    from chaoskit.cli.progress import Progress
+    from chaoskit.experiment import Experiment
+    from chaoskit.interrupt import Interrupt
+    from chaoskit.model.run import Run
+    from chaoskit.runner import Asked, Finished
+
+__all__ = ["command"]
+
+_STATUS_EVERY = 2.0
+"""Seconds between lines of progress where there is no terminal."""
+
+
+@click.command(short_help="Carry experiments out and judge them.")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE_OR_FOLDER...")
+@click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this variant (may be repeated).")
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the file's; repeats count up from it.")
+@click.option("--repeat", type=click.IntRange(1, 1000), default=1, show_default=True, help="Run everything so often.")
+@click.option("--deployer", metavar="KIND", help="Instead of the file's: process, docker, external.")
+@click.option("--allow-host", "allow_hosts", multiple=True, metavar="HOST",
+              help="Load may go to this host, which the file names in allow_hosts (may be repeated).")  # fmt: skip
+@click.option("--store", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"), show_default=True,
+              help="Folder that runs are kept in.")  # fmt: skip
+@click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write JUnit XML.")
+@click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Append a Markdown summary (as $GITHUB_STEP_SUMMARY wants it).")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to standard error.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, one line for each run.")
+def command(
+    paths: tuple[Path, ...],
+    variants: tuple[str, ...],
+    seed: int | None,
+    repeat: int,
+    deployer: str | None,
+    allow_hosts: tuple[str, ...],
+    store: Path,
+    junit: Path | None,
+    summary: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Carry experiments out and judge them.
+
+    Of folders, every experiment below them. Every variant runs unless --variant names some. All files are checked
+    before anything starts. Reports are in reports/<experiment>/latest/. Ctrl-C takes faults out, ends every process
+    and reports what was seen so far.
+    """
+    from chaoskit.cli.console import Screen
+    from chaoskit.cli.files import experiment_files
+    from chaoskit.runner import Asked
+
+    screen = Screen(quiet=quiet, aside=as_json)
+    experiments = _read(experiment_files(paths))
+    jobs = _jobs(experiments, variants, repeat, seed)
+    asked = Asked(deployer=deployer, store=store, allow_hosts=allow_hosts, command=("chaoskit", *_arguments()))
+    suite = _Suite(screen, asked)
+    for experiment, variant, run_seed in jobs:
+        suite.carry_out(experiment, variant, run_seed)
+        if suite.interrupted:
+            break
+    code = suite.code()
+    suite.tell(code)
+    _write(suite, junit, summary)
+    if as_json:
+        from chaoskit.reporters.json import result_text
+
+        click.echo(result_text(suite.finished), nl=False)
+    click.get_current_context().exit(code)
+
+
+def _arguments() -> list[str]:
+    import sys
+
+    return sys.argv[1:]
+
+
+def _read(files: list[Path]) -> list[Experiment]:
+    """All of them, or what is wrong in any of them."""
+    from chaoskit.reading import load
+
+    experiments = []
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            experiments.append(load(file))
+        except FileError as error:
+            problems += error.problems
+    if problems:
+        raise FileError(list(dict.fromkeys(problems)))
+    return experiments
+
+
+def _jobs(
+    experiments: list[Experiment], variants: tuple[str, ...], repeat: int, seed: int | None
+) -> list[tuple[Experiment, str | None, int]]:
+    """What to run, in order; repeats are interleaved, so that what changes with time does not look like a variant."""
+    chosen: list[tuple[Experiment, str | None]] = []
+    for experiment in experiments:
+        names: list[str | None] = [*experiment.variants] or [None]
+        chosen += [(experiment, name) for name in names if not variants or name in variants]
+    known = list(dict.fromkeys(name for experiment in experiments for name in experiment.variants))
+    for name in variants:
+        if name not in known:
+            import difflib
+
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known) or 'none'}"
+            raise UsageError(f"no variant {name!r} in what is to be run", hint=hint)
+    return [
+        (experiment, name, (experiment.seed if seed is None else seed) + turn)
+        for turn in range(repeat)
+        for experiment, name in chosen
+    ]
+
+
+class _Suite:
+    """The runs of one command, one after the other."""
+
+    def __init__(self, screen: Screen, asked: Asked) -> None:
+        self.screen = screen
+        self.asked = asked
+        self.finished: list[Finished] = []
+        self.failed: list[tuple[str, ChaoskitError]] = []
+        self.interrupted = False
+
+    def carry_out(self, experiment: Experiment, variant: str | None, seed: int) -> None:
+        """One run; what keeps it from being carried out is told, and the others go on."""
+        from dataclasses import replace
+
+        from chaoskit.cli.outcome import tell_run
+        from chaoskit.cli.progress import Progress
+        from chaoskit.interrupt import Interrupt
+        from chaoskit.runner import carry_out
+
+        name = f"{experiment.title} [{variant}]" if variant else experiment.title
+        phases = [(phase.value, *span) for phase, span in experiment.phases.spans().items() if span[1] > span[0]]
+        interrupt = Interrupt()
+        self.screen.line((name, "bold"), (f"  seed {seed}", "dim"))
+        progress = Progress(name, phases, self._line)
+        asked = replace(self.asked, variant=variant, seed=seed, listeners=(progress,), interrupt=interrupt)
+        try:
+            with _Ticker(self.screen, progress), self.screen.live(progress.lines):
+                finished = carry_out(experiment, asked)
+        except ChaoskitError as error:
+            self._could_not(name, error, interrupt)
+        except KeyboardInterrupt:
+            self.interrupted = True
+        else:
+            self.finished.append(finished)
+            self.interrupted = finished.run.interrupted
+            tell_run(self.screen, finished.run)
+
+    def _line(self, line: Line) -> None:
+        self.screen.line(*line)
+
+    def _could_not(self, name: str, error: ChaoskitError, interrupt: Interrupt) -> None:
+        from chaoskit.cli import tell
+
+        self.failed.append((name, error))
+        self.interrupted = interrupt.requested
+        click.echo(f"{name}:", err=True)
+        tell(error)
+
+    @property
+    def runs(self) -> list[Run]:
+        return [finished.run for finished in self.finished]
+
+    def code(self) -> Exit:
+        from chaoskit.reporters.answer import exit_code
+
+        codes: list[Exit] = [exit_code(run) for run in self.runs]
+        codes += [error.exit_code for _, error in self.failed]
+        if self.interrupted:
+            codes.append(Exit.INTERRUPTED)
+        return worst_exit(codes)
+
+    def tell(self, code: Exit) -> None:
+        from chaoskit.cli.outcome import tell_suite
+
+        tell_suite(self.screen, self.runs, [(name, error.message) for name, error in self.failed], code)
+
+
+class _Ticker:
+    """A line of progress now and then, where no terminal shows it."""
+
+    def __init__(self, screen: Screen, progress: Progress) -> None:
+        import threading
+
+        self._screen = screen
+        self._progress = progress
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="ticker", daemon=True)
+
+    def __enter__(self) -> None:
+        if not self._screen.quiet and not self._screen.interactive:
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _work(self) -> None:
+        while not self._stop.wait(_STATUS_EVERY):
+            if self._progress.begun:
+                self._screen.line(*self._progress.status())
+
+
+def _write(suite: _Suite, junit: Path | None, summary: Path | None) -> None:
+    """What pipelines read."""
+    if junit is not None:
+        from chaoskit.reporters.junit import junit_text
+
+        junit.parent.mkdir(parents=True, exist_ok=True)
+        junit.write_text(junit_text(suite.runs), encoding="utf-8")
+    if summary is not None:
+        from chaoskit.reporters.markdown import markdown_text, scorecard
+
+        parts = [scorecard(suite.runs)] if len(suite.runs) > 1 else []
+        parts += [markdown_text(finished.run, finished.history) for finished in suite.finished]
+        summary.parent.mkdir(parents=True, exist_ok=True)
+        with summary.open("a", encoding="utf-8") as file:
+            file.write("\n".join(parts) + "\n")
