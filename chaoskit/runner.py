@@ -147,8 +147,9 @@ class _Runner:
         )
         self._stage = stage
         with self.interrupt, stage:
-            for listener in (*self.asked.listeners, self.aborts):
+            for listener in self.asked.listeners:
                 stage.recorder.listen(listener)
+            stage.recorder.listen(self.aborts)
             try:
                 self._phases(stage)
             except _Ended as ended:
