@@ -6,8 +6,8 @@
        ╳ dies, or hangs past a due time      └─ starts `recover` for faults, folders, containers; ends what it launched
 
 It is a subreaper in a session of its own: a terminal's Ctrl-C does not reach it or its children, and whatever they
-daemonise becomes its child. Standard library and `processes.py` only, so that nothing that the harness loads, and
-nothing in site-packages, can break it. It never blocks: one thread, one selector.
+daemonise becomes its child. It runs on the standard library, `processes.py` and `spawning.py` alone, so that nothing
+in site-packages and nothing that the harness loads can break it. It never blocks: one thread, one selector.
 
 Requests carry `n`, which the answer repeats: launch · signal · stop · end. Told without an answer: beat · due · done.
 Told to the harness: {"exit": child, "status": …} and {"took_over": because}.
@@ -16,7 +16,6 @@ Told to the harness: {"exit": child, "status": …} and {"took_over": because}.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import selectors
@@ -28,7 +27,19 @@ import time
 if __name__ == "__main__":  # started as a file and without site-packages: only the standard library and this folder
     sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100,PTH120 - starts fast
 
-from chaoskit.processes import CHILD_MARK, RUN_MARK, Ending, ProcessId, descendants, family, identify, marked, table
+from chaoskit.processes import (
+    CHILD_MARK,
+    RUN_MARK,
+    Ending,
+    ProcessId,
+    descendants,
+    family,
+    marked,
+    must_identify,
+    prctl,
+    table,
+)
+from chaoskit.spawning import Gate, spawn
 
 __all__ = ["LATE", "SILENT", "main"]
 
@@ -42,15 +53,7 @@ _FAULTS_FIRST = 2.5  # head start of `recover`, which takes faults out before pr
 _RECOVER = 60.0  # a `recover` that takes longer hangs; the journal stays for the next one
 _PASSES = 2.0  # between two sweeps
 _NOTICE = 1.0  # between two looks for what has shed every mark
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_RESET = ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD", "SIGPIPE", "SIGXFSZ", "SIGTSTP", "SIGTTIN", "SIGTTOU")
-
-
-def _prctl(option: int, value: int) -> bool:
-    """Whether this kernel did it; there is no such call on macOS."""
-    if not sys.platform.startswith("linux"):
-        return False
-    return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class _Launched:
@@ -70,7 +73,7 @@ class Guardian:
         self._run, self._path, self._harness, self._sock, self._recover = run, journal, harness, sock, recover
         self._journal = os.open(journal, os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         self._me = os.getpid()
-        self._subreaper = _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        self._subreaper = prctl(_PR_SET_CHILD_SUBREAPER, 1)
         self._launched: dict[int, _Launched] = {}
         self._by_pid: dict[int, _Launched] = {}
         self._endings: dict[int, Ending] = {}
@@ -82,6 +85,7 @@ class Guardian:
         self._connected = True
         self._took_over = 0.0  # when; 0 while the harness is in charge
         self._recovering = 0  # pid of `recover`
+        self._recovering_since = 0.0
         self._recoveries = 0
         self._quiet_since = 0.0
         self._told_to_end = False
@@ -107,7 +111,7 @@ class Guardian:
         selector.register(self._sock, selectors.EVENT_READ)
         with contextlib.suppress(AttributeError, OSError):  # no pidfd here: the pipe and the parent's pid tell too
             selector.register(os.pidfd_open(self._harness), selectors.EVENT_READ)
-        self._append({"type": "guardian", "guardian": [self._me, _identity(self._me).started]})
+        self._append({"type": "guardian", "guardian": [self._me, must_identify(self._me).started]})
         self._say({"ready": True, "subreaper": self._subreaper})
         while not self._finished:
             for key, _ in selector.select(0.02 if self._endings or self._took_over else 0.1):
@@ -218,35 +222,22 @@ class Guardian:
     # ---------------------------------------------------------------------------------------------- processes
 
     def _launch(self, number: int, spec: dict[str, object]) -> dict[str, object]:
-        gate_read, gate_write = os.pipe()
-        status_read, status_write = os.pipe()
         mark = f"{self._run}/{number}"
         stop = int(str(spec["stop_signal"]))
-        pid = os.fork()
-        if pid == 0:
-            os.close(gate_write)
-            _become(spec, {RUN_MARK: self._run, CHILD_MARK: mark}, gate_read, status_write, stop)
-        os.close(gate_read)
-        os.close(status_write)
-        process = _identity(pid)
         name = str(spec["name"])
-        child = _Launched(number, name, process, mark, stop, float(str(spec["grace"])), int(str(spec["order"])))
-        try:
-            self._append(_process_record(number, name, pid, process.started, stop))
-        except OSError as error:  # a full disk: what cannot be written down may not run
-            os.close(gate_write)
-            os.close(status_read)
-            return {"error": f"the journal cannot be written: {error.strerror}"}
-        self._launched[number] = self._by_pid[pid] = child
-        os.write(gate_write, b"1")
-        os.close(gate_write)
-        error_text = b""
-        while data := os.read(status_read, 4096):  # ends when the program has replaced the child, or the child is gone
-            error_text += data
-        os.close(status_read)
-        if error_text:
-            return {"error": error_text.decode(errors="replace")}
-        return {"pid": pid, "started": process.started, "at": time.monotonic()}
+        with Gate(spec, {RUN_MARK: self._run, CHILD_MARK: mark}, stop) as gate:
+            try:
+                self._append(_process_record(number, name, gate.process.pid, gate.process.started, stop))
+            except OSError as error:  # a full disk: what cannot be written down may not run
+                return {"error": f"the journal cannot be written: {error.strerror}"}
+            child = _Launched(
+                number, name, gate.process, mark, stop, float(str(spec["grace"])), int(str(spec["order"]))
+            )
+            self._launched[number] = self._by_pid[gate.process.pid] = child
+            trouble = gate.open()
+        if trouble:
+            return {"error": trouble}
+        return {"pid": gate.process.pid, "started": gate.process.started, "at": time.monotonic()}
 
     def _signal(self, child: _Launched, number: int, *, tree: bool) -> float:
         """The process first and alone, so that it acts within a millisecond; returns when that was."""
@@ -330,11 +321,21 @@ class Guardian:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             return
+        if self._recovering_or_started():
+            return
         open_undos = self._open_undos()
         if not open_undos:
             self._forget()
         self._say({"n": self._ending_run, "left": open_undos})
         self._finished = True
+
+    def _recovering_or_started(self) -> bool:
+        """Whether `recover` is at work on what the journal says is left; it gets two chances and a minute for each."""
+        if not self._recovering:
+            self._start_recover()
+        elif time.monotonic() - self._recovering_since > _RECOVER:
+            os.kill(self._recovering, signal.SIGKILL)
+        return self._recovering != 0
 
     def _take_over(self, because: str) -> None:
         """Nobody else will: undo everything."""
@@ -348,11 +349,9 @@ class Guardian:
         if self._recoveries >= 2 or not self._open_undos():
             return
         self._recoveries += 1
-        pid = os.fork()
-        if pid == 0:
-            env = {name: value for name, value in os.environ.items() if name not in (RUN_MARK, CHILD_MARK)}
-            _become({"argv": self._recover, "env": env}, {}, None, None, signal.SIGKILL)
-        self._recovering = pid
+        env = {name: value for name, value in os.environ.items() if name not in (RUN_MARK, CHILD_MARK)}
+        self._recovering = spawn({"argv": self._recover, "env": env})
+        self._recovering_since = time.monotonic()
 
     def _clean_up(self, now: float) -> None:
         """One step of an end without the harness."""
@@ -370,16 +369,12 @@ class Guardian:
         if strays:
             self._quiet_since = 0.0
             return
-        if self._recovering:
-            if waited > _RECOVER:
-                os.kill(self._recovering, signal.SIGKILL)
+        # The second chance of `recover`: what failed beside live processes may work without them.
+        if self._recovering_or_started():
             return
         self._quiet_since = self._quiet_since or now
         # A subreaper without children has no descendants, and nobody else can make one: that needs no second look.
         if not self._subreaper and now - self._quiet_since < _PASSES:
-            return
-        if self._open_undos() and self._recoveries < 2:
-            self._start_recover()  # once more: what failed beside live processes may work without them
             return
         if not self._open_undos():
             self._forget()
@@ -426,49 +421,6 @@ class Guardian:
 
 def _process_record(child: int, name: str, pid: int, started: str, stop: int) -> dict[str, object]:
     return {"type": "process", "child": child, "name": name, "pid": pid, "started": started, "signal": stop}
-
-
-def _identity(pid: int) -> ProcessId:
-    process = identify(pid)
-    assert process is not None, "a child that is not reaped yet, or this process, is in the table"
-    return process
-
-
-def _become(spec: dict[str, object], marks: dict[str, str], gate: int | None, status: int | None, stop: int) -> None:
-    """In the forked child: become the program once the gate opens. Never returns."""
-    try:
-        signal.set_wakeup_fd(-1)
-        for name in _RESET:
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
-        os.setsid()
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        log = str(spec.get("log") or "")
-        if gate is not None:
-            out = os.open(log or os.devnull, os.O_WRONLY | os.O_APPEND | (os.O_CREAT if log else 0), 0o644)
-            os.dup2(out, 1)
-            os.dup2(out, 2)
-        if user := str(spec.get("user") or ""):
-            import pwd  # few runs need it, and every one would pay for it
-
-            entry = pwd.getpwnam(user)
-            os.setgroups([])
-            os.setgid(entry.pw_gid)
-            os.setuid(entry.pw_uid)
-        if spec.get("cwd"):
-            os.chdir(str(spec["cwd"]))
-        if gate is not None:
-            # Should the guardian be killed, what it launched goes with it. After setuid, which would clear it.
-            _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if stop == signal.SIGTERM else stop)
-            if os.read(gate, 1) != b"1":
-                os._exit(0)  # the guardian died before this process was in the journal
-        argv, env = spec["argv"], spec["env"]
-        assert isinstance(argv, list) and isinstance(env, dict), "as the client sends them"
-        os.execvpe(argv[0], argv, {**env, **marks})  # noqa: S606 - no shell is the point
-    except BaseException as error:  # noqa: BLE001 - a forked child may not fall back into the guardian's loop
-        if status is not None:
-            os.write(status, f"{type(error).__name__}: {error}".encode())
-    finally:
-        os._exit(127)
 
 
 def main() -> None:

@@ -216,7 +216,7 @@ class Guardian:
         if self.alive():
             with contextlib.suppress(CouldNotRun):  # it died just now: handled below, like an earlier death
                 self._ending = True
-                answer = self._ask({"op": "end"}, patience=30.0)
+                answer = self._ask({"op": "end"}, patience=150.0)
                 left = answer["left"]
                 assert isinstance(left, list), "as the guardian sends it"
                 self.left = left

@@ -1,11 +1,12 @@
 """Which process is which: identities that survive the reuse of a pid, families, and how to end them for good.
 
-Standard library only and none of ours: the guardian runs on this file and `guardian.py` alone.
+Standard library only and none of ours: the guardian runs on this file, `spawning.py` and `guardian.py` alone.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -27,6 +28,8 @@ __all__ = [
     "family",
     "identify",
     "marked",
+    "must_identify",
+    "prctl",
     "running",
     "table",
 ]
@@ -118,6 +121,13 @@ def identify(pid: int) -> ProcessId | None:
     return None if row is None else ProcessId(pid, row.started, boot_id())
 
 
+def must_identify(pid: int) -> ProcessId:
+    """The identity of this process, or of a child that is not reaped yet: there is always one."""
+    process = identify(pid)
+    assert process is not None, "it is in the process table"
+    return process
+
+
 def running(process: ProcessId) -> bool:
     """Whether exactly this process still runs."""
     if process.boot != boot_id():
@@ -182,6 +192,13 @@ def _send(pids: Iterable[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # gone meanwhile, or never ours
             os.kill(pid, number)
+
+
+def prctl(option: int, value: int) -> bool:
+    """Whether this kernel did it; there is no such call on macOS."""
+    if not sys.platform.startswith("linux"):
+        return False
+    return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
 
 
 class Ending:

@@ -170,8 +170,10 @@ def _serve(up: _Up, name: str) -> None:
 
 
 def _data_folder(up: _Up) -> Path:
-    """A folder of this run alone. Not below the reports: as root, servers run as `nobody`, who must get there."""
-    places = [Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp")]  # noqa: S108 - the name is not guessable
+    """A folder of this run alone, on a disk (`/tmp` may be memory). Not below the reports: as root, servers run as
+    `nobody`, who must get there."""
+    own = os.environ.get("TMPDIR")
+    places = [Path(place) for place in (own, "/var/tmp", tempfile.gettempdir()) if place and Path(place).is_dir()]  # noqa: S108 - the run's id is not guessable
     open_to_all = (place for place in places if all(p.stat().st_mode & 0o001 for p in (place, *place.parents)))
     place = next(open_to_all, places[0]) if os.geteuid() == 0 else places[0]
     folder = place / f"chaoskit-{up.scene.run_id}"
