@@ -258,6 +258,7 @@ class Api:
         self.context.hub.flush(now)
         if self.streaming.open:
             self.tick(now)
+            self.streaming.write(b'{"flushed":true}\n')
 
     async def _inside(self, request: Request, names: list[str]) -> Response:  # noqa: ARG002 - every handler's shape
         return self._json(_inside_of(self.collection.get(names[0])))

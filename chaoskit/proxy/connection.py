@@ -185,7 +185,7 @@ class Connection:
         up.start(self.proxy.chain(UPSTREAM))
         down.start(self.proxy.chain(DOWNSTREAM))
         if self.proxy.http:
-            self.gate = Gate(self)
+            self.gate = Gate(self, midway=False)
         if self.proxy.context.strict or self.early_size > _MOST_EARLY:
             client.resume_reading()
         early, self.early = self.early, []
@@ -217,7 +217,7 @@ class Connection:
         if self.gate is not None:
             self.gate.refresh()
         elif self.proxy.http and not self.up.over:
-            self.gate = Gate(self)
+            self.gate = Gate(self, midway=True)
         self.refresh()
 
     # -- bytes

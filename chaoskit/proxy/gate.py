@@ -49,10 +49,11 @@ class Gate:
         "responses",
     )
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, midway: bool) -> None:
+        """`midway`: bytes have passed already (what its meter has read and not let through yet does not count)."""
         self.connection = connection
         meter = connection.meter
-        if isinstance(meter, HttpMeter):
+        if midway and isinstance(meter, HttpMeter):
             # The connection may be in the middle of a call: go on from where its meter has read to.
             self.requests = copy.copy(meter.requests)
             self.responses = copy.copy(meter.responses)

@@ -14,6 +14,7 @@ import os
 import random
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,6 +70,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--token", default=os.environ.get("CHAOSKIT_PROXY_TOKEN", ""), help="asked of every request as a bearer token")
     add("--calls-per-second", type=int, default=CALLS_PER_SECOND, help="single calls that a tap keeps, on each edge")
     add("--dial-timeout", type=float, default=10.0, help="seconds for an upstream to take a connection")
+    add("--announce", default="", metavar="HOST:PORT", help='connect there and say {"port": N}, or {"error": …}')
     add("--loop", choices=("auto", "uvloop", "asyncio"), default="auto")
     return parser.parse_args(argv)
 
@@ -116,7 +118,7 @@ async def _serve(options: argparse.Namespace) -> int:
     )
     problem = await _configure(collection, options.config) if options.config else ""
     if problem and not options.strict:
-        return _fail(problem)
+        return _fail(problem, options.announce)
     if problem:
         _say(problem)
     ending = asyncio.Event()
@@ -128,14 +130,14 @@ async def _serve(options: argparse.Namespace) -> int:
         sock = addresses.listener(options.host, host, options.port)
     except addresses.AddressError as error:
         if not options.strict:
-            return _fail(f"the control port cannot be opened: {error}")
+            return _fail(f"the control port cannot be opened: {error}", options.announce)
         _say(f"Server finished with error: {error}")  # a real one stays up without its API
         await ending.wait()
         return 0
     server = await loop.create_server(
         lambda: Control(api.answer, streaming, connections, loop), sock=sock, backlog=1024
     )
-    _announce(sock.getsockname()[1])
+    _announce(json.dumps({"port": sock.getsockname()[1]}), options.announce)
     ticker = _Ticker(context, api)
     await ending.wait()
     server.close()
@@ -186,9 +188,15 @@ async def _end(collection: Collection, api: Api, streaming: Streaming, connectio
     collection.context.timers.close()
 
 
-def _announce(port: int) -> None:
-    sys.stdout.write(json.dumps({"port": port}) + "\n")
-    sys.stdout.flush()
+def _announce(line: str, where: str) -> None:
+    """Say it on standard output, or to whoever started us and listens."""
+    if not where:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+        return
+    host, port = addresses.split(where)
+    with socket.create_connection((host, int(port)), timeout=5) as sock:
+        sock.sendall(line.encode() + b"\n")
 
 
 def _say(message: str) -> None:
@@ -196,7 +204,9 @@ def _say(message: str) -> None:
     sys.stderr.flush()
 
 
-def _fail(message: str) -> int:
+def _fail(message: str, announce: str = "") -> int:
+    if announce:
+        _announce(json.dumps({"error": message}), announce)
     sys.stderr.write(f"error: {message}\n")
     return 2
 

@@ -1,0 +1,121 @@
+"""Finds a real Toxiproxy on this machine, or gets one: by `go install`, else the release with its hash checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from chaoskit.errors import MissingPart
+
+__all__ = ["VERSION", "cached_path", "find_toxiproxy", "install"]
+
+VERSION = "2.12.0"
+_MODULE = f"github.com/Shopify/toxiproxy/v2/cmd/server@v{VERSION}"
+_FLAGS = f"-s -w -X github.com/Shopify/toxiproxy/v2.Version={VERSION}"
+"""Without these it calls itself `git`, and clients that look at the version take it for an old one."""
+_RELEASES = f"https://github.com/Shopify/toxiproxy/releases/download/v{VERSION}"
+
+
+def cached_path() -> Path:
+    """Where `install` puts it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "chaoskit/bin/toxiproxy-server"
+
+
+def find_toxiproxy() -> str:
+    """Path of a real one: on PATH, else in the cache; empty where there is none."""
+    found = shutil.which("toxiproxy-server")
+    if found:
+        return found
+    cached = cached_path()
+    return str(cached) if os.access(cached, os.X_OK) else ""
+
+
+def install(say: Callable[[str], None] = lambda _: None) -> Path:
+    """Get it into the cache. Raises MissingPart with every way that failed, and why."""
+    target = cached_path()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    failures: list[str] = []
+    for way in (_by_go, _by_release):
+        try:
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".install-") as folder:
+                made = way(Path(folder), say)
+                made.chmod(0o755)
+                _check_runs(made)
+                made.replace(target)
+        except MissingPart as error:
+            failures.append(error.message)
+        else:
+            return target
+    raise MissingPart(
+        f"Toxiproxy {VERSION} could not be installed",
+        hint="install Go, or put a toxiproxy-server on PATH, or go on with the embedded one (the default)",
+        detail="\n".join(failures),
+    )
+
+
+def _by_go(folder: Path, say: Callable[[str], None]) -> Path:
+    go = shutil.which("go")
+    if go is None:
+        raise MissingPart("go install: there is no Go on PATH")
+    say(f"go install {_MODULE}")
+    built = subprocess.run(
+        [go, "install", "-ldflags", _FLAGS, _MODULE],
+        env={**os.environ, "GOBIN": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    made = folder / "server"  # the command's folder is called `server`, and so is what comes out
+    if built.returncode or not made.exists():
+        lines = built.stderr.strip().splitlines()
+        raise MissingPart(f"go install: {lines[-1] if lines else f'ended with {built.returncode}'}")
+    return made
+
+
+def _by_release(folder: Path, say: Callable[[str], None]) -> Path:
+    system, machine = platform.system().lower(), platform.machine().lower()
+    arch = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(machine, machine)
+    name = f"toxiproxy-server-{system}-{arch}"
+    made = folder / name
+    say(f"download {_RELEASES}/{name}")
+    wanted = _expected_hash(name)
+    made.write_bytes(_download(f"{_RELEASES}/{name}"))
+    found = hashlib.sha256(made.read_bytes()).hexdigest()
+    if found != wanted:
+        raise MissingPart(f"release: {name} has SHA-256 {found}, its release says {wanted}")
+    return made
+
+
+def _expected_hash(name: str) -> str:
+    """The release's own word for one file."""
+    for line in _download(f"{_RELEASES}/checksums.txt").decode().splitlines():
+        digest, _, file = line.partition(" ")
+        if file.strip().lstrip("*") == name:
+            return digest
+    raise MissingPart(f"release: there is no {name} in Toxiproxy {VERSION}")
+
+
+def _download(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310 - the address is written above
+            data: bytes = answer.read()
+            return data
+    except (urllib.error.URLError, OSError) as error:
+        raise MissingPart(f"release: {url}: {error}") from None
+
+
+def _check_runs(path: Path) -> None:
+    try:
+        asked = subprocess.run([path, "-version"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise MissingPart(f"{path.name} does not run here: {error}") from None
+    if asked.returncode or "version" not in asked.stdout:
+        raise MissingPart(f"{path.name} does not run here: {asked.stderr.strip() or asked.stdout.strip()}")

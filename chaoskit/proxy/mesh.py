@@ -1,0 +1,200 @@
+"""A proxy on every edge of a target: our tap in front, and behind it whichever Toxiproxy serves the toxics.
+
+caller ─► tap (ours: counts, and carries what a real one lacks) ─► Toxiproxy (plain toxics) ─► callee
+caller ─► tap and toxics in one hop ─► callee                          where the embedded server serves them all
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from chaoskit.errors import ProxyError
+from chaoskit.interfaces import Address, Emit, Launcher
+from chaoskit.model.topology import Edge
+from chaoskit.model.undo import JSON, Undo
+from chaoskit.proxy.client import ProxyInfo, Toxiproxy
+from chaoskit.proxy.servers import Server, start_embedded, start_real
+from chaoskit.proxy.tap_stream import read_taps
+from chaoskit.proxy.undo import Place, delete_undo, enabled_undo, toxics_undo
+
+__all__ = ["Control", "Mesh"]
+
+_PLAIN = frozenset({"bandwidth", "latency", "limit_data", "noop", "reset_peer", "slicer", "slow_close", "timeout"})
+"""Toxics that every Toxiproxy has."""
+
+
+class Control:
+    """The proxy of one edge: a `ProxyControl`. Thread-safe."""
+
+    def __init__(
+        self, edge: Edge, listen: Address, served_by: str, tap: tuple[Server, str], real: tuple[Server, str] | None
+    ) -> None:
+        self._edge = edge
+        self._listen = listen
+        self._served_by = served_by
+        self._tap = tap
+        self._real = real
+
+    @property
+    def edge(self) -> Edge:
+        return self._edge
+
+    @property
+    def listen(self) -> Address:
+        return self._listen
+
+    @property
+    def served_by(self) -> str:
+        return self._served_by
+
+    @property
+    def _inside_out(self) -> list[tuple[Server, str]]:
+        """The callee's end first."""
+        return [self._tap] if self._real is None else [self._real, self._tap]
+
+    def _places(self) -> list[Place]:
+        return [Place(server.client.url, name, ours=server.ours) for server, name in self._inside_out]
+
+    def undo_toxics(self, names: Sequence[str]) -> Undo:
+        return toxics_undo(self._edge.name, self._places(), names)
+
+    def undo_enabled(self) -> Undo:
+        return enabled_undo(self._edge.name, self._places())
+
+    def add_toxic(
+        self,
+        name: str,
+        type_: str,
+        *,
+        stream: str = "downstream",
+        toxicity: float = 1.0,
+        attributes: Mapping[str, JSON] | None = None,
+    ) -> None:
+        server, proxy = self._real if self._real is not None and type_ in _PLAIN else self._tap
+        server.client.add_toxic(proxy, name, type_, stream=stream, toxicity=toxicity, attributes=attributes)
+
+    def remove_toxic(self, name: str) -> None:
+        for server, proxy in self._inside_out:
+            server.client.remove_toxic(proxy, name)
+
+    def set_enabled(self, enabled: bool) -> None:
+        places = self._inside_out
+        for server, proxy in places if enabled else reversed(places):
+            server.client.set_enabled(proxy, enabled)
+
+
+class Mesh:
+    """All proxies of one run. `start`, then `open` for each edge; `close` takes everything down."""
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        toxiproxy: str,
+        seed: int | None,
+        will_undo: Callable[[Undo], None],
+        done: Callable[[str], None],
+    ) -> None:
+        """`toxiproxy` is `embedded`, `real` or the URL of one that runs. `will_undo` returns when it is on disk."""
+        self._launcher = launcher
+        self._toxiproxy = toxiproxy
+        self._seed = seed
+        self._will_undo = will_undo
+        self._done = done
+        self._mark = f"chaoskit-{secrets.token_hex(4)}"
+        self._tap: Server | None = None
+        self._real: Server | None = None
+        self._controls: dict[str, Control] = {}
+        self._made: list[Undo] = []
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Start what serves. Raises ProxyError, MissingPart or DeployError."""
+        if self._toxiproxy not in ("embedded", "real"):
+            client = Toxiproxy(self._toxiproxy)
+            self._real = Server(client, f"{client.url} (toxiproxy {client.version()})")
+        self._tap = start_embedded(self._launcher, self._seed)
+        if self._toxiproxy == "real":
+            self._real = start_real(self._launcher)
+
+    @property
+    def served_by(self) -> str:
+        """Which Toxiproxy serves the toxics."""
+        server = self._real or self._tap
+        return server.says if server is not None else self._toxiproxy
+
+    def open(self, edge: Edge, upstream: Address) -> Address:
+        """Stand a proxy on an edge; returns where the caller must connect."""
+        with self._lock:
+            if edge.name in self._controls:
+                raise ProxyError(f"there is a proxy on {edge.name} already")
+            behind = None if self._real is None else self._open_real(self._real, edge, upstream)
+            tap = self._running()
+            made = tap.client.create(
+                edge.name, str(behind[1] if behind is not None else upstream), protocol=edge.protocol, tap=True
+            )
+            listen = _address(made)
+            real = None if behind is None or self._real is None else (self._real, behind[0])
+            self._controls[edge.name] = Control(edge, listen, self.served_by, (tap, edge.name), real)
+            return listen
+
+    def _open_real(self, server: Server, edge: Edge, upstream: Address) -> tuple[str, Address]:
+        """The proxy behind the tap: its name on that server, and where it listens."""
+        name = edge.name if server.ours else f"{self._mark}-{edge.name}".replace("->", "-to-")
+        if not server.ours:
+            undo = delete_undo(edge.name, Place(server.client.url, name, ours=False))
+            self._will_undo(undo)
+            self._made.append(undo)
+        local = server.client.host in ("localhost", "127.0.0.1", "::1")
+        listen = "127.0.0.1:0" if local else "0.0.0.0:0"
+        made = server.client.create(name, str(upstream), listen=listen)
+        return name, _address(made) if local else Address(server.client.host, _address(made).port)
+
+    def control(self, edge: Edge) -> Control:
+        """Raises ProxyError where no proxy stands on it."""
+        control = self._controls.get(edge.name)
+        if control is None:
+            raise ProxyError(f"there is no proxy on {edge.name}")
+        return control
+
+    def taps(self, emit: Emit, stop: threading.Event) -> None:
+        """Stream what every tap sees until `stop`; blocks its thread. Raises ProxyError when the server died."""
+        read_taps(self._running().client, emit, stop)
+
+    def alive(self) -> bool:
+        """Whether everything that serves is there."""
+        return all(server.alive() for server in (self._tap, self._real) if server is not None)
+
+    def close(self) -> None:
+        """Delete what was made elsewhere, and stop what was started; idempotent."""
+        with self._lock:
+            made, self._made = self._made, []
+            self._controls.clear()
+        failed: ProxyError | None = None
+        for undo in made:
+            try:
+                self._delete(undo)
+            except ProxyError as error:
+                failed = error  # it stays in the journal, and the others must go too
+        for server in (self._tap, self._real):
+            if server is not None and server.child is not None:
+                server.child.stop()
+        if failed is not None:
+            raise failed
+
+    def _delete(self, undo: Undo) -> None:
+        for place in Place.all_of(undo):
+            Toxiproxy(place.url).delete(place.proxy)
+        self._done(undo.id)
+
+    def _running(self) -> Server:
+        if self._tap is None:
+            raise ProxyError("the proxy is not up")
+        return self._tap
+
+
+def _address(proxy: ProxyInfo) -> Address:
+    host, _, port = proxy.listen.rpartition(":")
+    host = host.strip("[]")
+    return Address("127.0.0.1" if host in ("", "::", "0.0.0.0") else host, int(port))  # noqa: S104 - read, not bound

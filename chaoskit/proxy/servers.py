@@ -1,0 +1,117 @@
+"""Starts the Toxiproxy servers of a run through the launcher, and waits until they answer."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+
+from chaoskit.errors import MissingPart, ProxyError
+from chaoskit.interfaces import Child, Launcher, LaunchSpec
+from chaoskit.proxy.client import Gone, Toxiproxy
+from chaoskit.proxy.install import find_toxiproxy
+
+__all__ = ["Server", "start_embedded", "start_real"]
+
+_PATIENCE = 15.0
+_TRIES = 3
+
+
+class Server:
+    """A Toxiproxy that answers. `child` is its process where it is one of ours."""
+
+    __slots__ = ("_answered", "_asked", "child", "client", "says")
+
+    def __init__(self, client: Toxiproxy, says: str, child: Child | None = None) -> None:
+        self.client = client
+        self.says = says
+        self.child = child
+        self._asked = 0.0
+        self._answered = True
+
+    @property
+    def ours(self) -> bool:
+        return self.child is not None
+
+    def alive(self) -> bool:
+        """Whether its process runs (somebody else's is asked, at most once a second)."""
+        if self.child is not None:
+            return self.child.poll() is None
+        if time.monotonic() > self._asked + 1.0:
+            try:
+                self.client.version()
+            except ProxyError:
+                self._answered = False
+            self._asked = time.monotonic()
+        return self._answered
+
+
+def start_embedded(launcher: Launcher, seed: int | None) -> Server:
+    """Our own server, on a free port of loopback. Raises ProxyError or DeployError."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as door:
+        host, port = door.getsockname()[:2]
+        argv = [sys.executable, "-m", "chaoskit.proxy.server", "--host", "127.0.0.1", "--port", "0"]
+        argv += ["--announce", f"{host}:{port}"]
+        argv += ["--seed", str(seed)] if seed is not None else []
+        child = launcher.launch(LaunchSpec(name="proxy", argv=tuple(argv), env=dict(os.environ), stop_order=10))
+        said = _announced(door, child)
+    if "port" not in said:
+        raise ProxyError(f"the embedded proxy server did not start: {said.get('error', 'it said nothing')}")
+    return Server(Toxiproxy(f"http://127.0.0.1:{said['port']}"), "embedded", child)
+
+
+def _announced(door: socket.socket, child: Child) -> dict[str, object]:
+    """What the server says of itself, once it listens."""
+    until = time.monotonic() + _PATIENCE
+    door.settimeout(0.05)
+    while time.monotonic() < until:
+        try:
+            connection, _ = door.accept()
+        except TimeoutError:
+            status = child.poll()
+            if status is not None:
+                return {"error": f"its process ended with status {status}"}
+            continue
+        with connection, connection.makefile("rb") as lines:
+            connection.settimeout(5.0)
+            said = json.loads(lines.readline() or b"{}")
+            return said if isinstance(said, dict) else {}
+    return {"error": f"it did not listen within {_PATIENCE:g} s"}
+
+
+def start_real(launcher: Launcher) -> Server:
+    """A real Toxiproxy that is on this machine. Raises MissingPart or ProxyError."""
+    path = find_toxiproxy()
+    if not path:
+        raise MissingPart(
+            "there is no toxiproxy-server on PATH or in the cache",
+            hint="`chaoskit proxy install` gets one; CHAOSKIT_TOXIPROXY=embedded needs none",
+        )
+    for number in range(1, _TRIES + 1):
+        port = _free_port()
+        argv = (path, "-host", "127.0.0.1", "-port", str(port))
+        name = "toxiproxy" if number == 1 else f"toxiproxy.{number}"
+        child = launcher.launch(LaunchSpec(name=name, argv=argv, env=dict(os.environ), stop_order=11))
+        server = Toxiproxy(f"http://127.0.0.1:{port}")
+        version = _version_of(server, child)
+        if version:
+            return Server(server, f"toxiproxy {version} at {path}", child)
+        child.stop()  # its port was taken in between: it stays up without its API
+    raise ProxyError(f"the Toxiproxy at {path} did not answer")
+
+
+def _version_of(server: Toxiproxy, child: Child) -> str:
+    until = time.monotonic() + _PATIENCE / _TRIES
+    while time.monotonic() < until and child.poll() is None:
+        try:
+            return server.version()
+        except Gone:
+            time.sleep(0.02)
+    return ""
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
