@@ -51,7 +51,7 @@ class Variant(Setting):
     env: dict[str, dict[str, str]] = {}
     """Environment by service, over that of the target."""
 
-    @field_validator("env", mode="before")
+    @field_validator("env", mode="before", json_schema_input_type=dict[str, dict[str, str | int | float]])
     @classmethod
     def _scalars_are_text(cls, value: object) -> object:
         if not isinstance(value, dict):
@@ -138,7 +138,10 @@ class Experiment(Setting):
     hypotheses: tuple[InstanceOf[Hypothesis], ...] = ()
     blast_radius: tuple[str, ...] = ()
     """Edges and services that faults may touch; required with faults."""
-    abort_when: tuple[Annotated[AbortCondition, BeforeValidator(AbortCondition.parse)], ...] = ()
+    abort_when: tuple[
+        Annotated[AbortCondition, BeforeValidator(AbortCondition.parse, json_schema_input_type=str)], ...
+    ] = ()
+    """Conditions that stop the faults at once: `error_rate > 50% for 2s`, `p95 of checkout > 2s for 3s`."""
     variants: dict[str, Variant] = {}
     allow_hosts: tuple[str, ...] = ()
     seed: int = 1

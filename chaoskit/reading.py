@@ -128,8 +128,6 @@ def _target(document: Document, file: Path) -> Target:
     data = document.data
     if not isinstance(data, dict):
         raise FileError([document.problem((), f"expected a target: keys with values, not {shown(data)}")])
-    data = dict(data)
-    data.setdefault("name", file.absolute().parent.name)
     mistakes = list(_hidden(Target, data))
     target: Target | None = None
     try:

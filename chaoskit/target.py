@@ -80,12 +80,12 @@ class ServiceSpec(_Written):
     stop_signal: Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL"] = "SIGTERM"
     stop_within: Duration = 2.0
 
-    @field_validator("health", mode="before")
+    @field_validator("health", mode="before", json_schema_input_type=str | Health)
     @classmethod
     def _string_is_readiness(cls, value: object) -> object:
         return {"ready": value} if isinstance(value, str) else value
 
-    @field_validator("env", "needs", mode="before")
+    @field_validator("env", "needs", mode="before", json_schema_input_type=dict[str, str | int | float])
     @classmethod
     def _scalars_are_text(cls, value: object) -> object:
         return scalars_as_text(value)
@@ -124,7 +124,7 @@ class ServiceSpec(_Written):
 
 
 class Target(_Written):
-    """A system under test. Read with `chaoskit.document.read_target`; services are in the order of the file."""
+    """A system under test. Read with `chaoskit.reading.load_target`; services are in the order of the file."""
 
     name: str
     description: str = ""

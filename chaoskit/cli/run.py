@@ -59,11 +59,12 @@ def command(
     """
     from chaoskit.cli.console import Screen
     from chaoskit.cli.files import experiment_files
+
+    jobs = _jobs(_read(experiment_files(paths)), variants, repeat, seed)
+
     from chaoskit.runner import Asked
 
     screen = Screen(quiet=quiet, aside=as_json)
-    experiments = _read(experiment_files(paths))
-    jobs = _jobs(experiments, variants, repeat, seed)
     asked = Asked(deployer=deployer, store=store, allow_hosts=allow_hosts, command=("chaoskit", *_arguments()))
     suite = _Suite(screen, asked)
     for experiment, variant, run_seed in jobs:
