@@ -74,7 +74,7 @@ class ClosedLoad:
             number = next(sequence) * self.users + index
             self.busy += 1
             try:
-                if sending.plain[which]:
+                if sending.plain[which] and session.bare:
                     cause = self._plain(session, request, number)
                 else:
                     cause = session.run(request, 0.0, number)
@@ -106,6 +106,7 @@ class ClosedLoad:
             request=request,
         )
         sending.client.perform(exchange)
+        session.keep_cookies(exchange)
         cause = sending.book(exchange)
         sending.tell(exchange)
         return cause

@@ -42,6 +42,7 @@ class OpenLoad:
         )
         self._alarm = make_alarm(self._ring)
         self._cap = plan.in_flight_cap
+        self._plain = [plain and not sending.remembers for plain in sending.plain]
         self._next: Arrival | None = None
         self._t0 = 0.0
         self._end = 0.0
@@ -95,6 +96,7 @@ class OpenLoad:
 
     def _send_due(self) -> None:
         sending = self._sending
+        plain = self._plain
         t0 = self._t0
         for _ in range(_BURST):
             arrival = self._next
@@ -109,7 +111,7 @@ class OpenLoad:
                 self._drop(arrival, below_cap=False)
             elif late > _CATCH_UP:
                 self._drop(arrival, below_cap=True)
-            elif sending.plain[arrival.which]:
+            elif plain[arrival.which]:
                 sending.begin(sending.mix[arrival.which], planned, arrival.number)
             else:
                 self._busy += 1

@@ -83,13 +83,13 @@ class Sending:
         self.mix = [request for request in prepared if not request.plan.once]
         self.once = [request for request in prepared if request.plan.once]
         known = {feed.name for feed in plan.feeds}
-        self.stateful = bool(self.once) or plan.cookies
-        """Whether every request needs a user who remembers."""
         self.plain = [
-            not self.stateful and not request.stateful and all(name.split(".", 1)[0] in known for name in request.names)
+            not request.stateful and all(name.split(".", 1)[0] in known for name in request.names)
             for request in self.mix
         ]
-        """For each request of the mix, whether it is one send and one answer."""
+        """For each request of the mix, whether it is one send and one answer, and needs nothing that was captured."""
+        self.remembers = bool(self.once) or plan.cookies
+        """Whether a user has a state before and after such a request too."""
         self.in_flight = 0
         """Requests that `begin` sent and that have not ended."""
         self._pool: Pool = {}

@@ -31,8 +31,6 @@ class Cookies:
 
     def keep(self, origin: Origin, head: bytes) -> None:
         """Take up every Set-Cookie of an answer."""
-        if b"ookie" not in head and b"OOKIE" not in head:
-            return
         for name, value in headers(head):
             if name.lower() == "set-cookie":
                 self._set(origin, value)
@@ -48,6 +46,9 @@ class Cookies:
             jar.pop(name.strip(), None)
         else:
             jar[name.strip()] = (value.strip(), given.get("path", "/") or "/")
+
+    def __bool__(self) -> bool:
+        return any(self._jar.values())
 
     def line(self, origin: Origin, target: bytes) -> bytes:
         """What the Cookie header says; empty for none."""
@@ -67,8 +68,10 @@ class Session:
         self.pool: Pool = {}
         self._values: dict[str, JSON] = {}
         self._cookies = Cookies() if sending.plan.cookies else None
-        self._introduced = False
+        self._introduced = not sending.once
         self._steps = 0
+        self.bare = self._introduced
+        """Whether nothing comes before the next request, and nothing is remembered that belongs into it."""
 
     def run(self, request: Prepared, planned: float, number: int) -> str:
         """Send a request with everything before and after it; returns the cause of the first failure.
@@ -86,7 +89,15 @@ class Session:
                     self._not_sent(request, before.name)
                     return cause
             self._introduced = True
+            self.bare = not self._cookies
         return self._steps_of(request, planned, number)
+
+    def keep_cookies(self, exchange: Exchange) -> None:
+        """Take up every Set-Cookie of an answer."""
+        head = exchange.head
+        if self._cookies is not None and (b"-Cookie" in head or b"-cookie" in head or b"-COOKIE" in head):
+            self._cookies.keep(exchange.origin, head)
+            self.bare = self._introduced and not self._cookies
 
     def close(self) -> None:
         for connections in list(self.pool.values()):
@@ -130,8 +141,7 @@ class Session:
             return cause
         exchange = self._exchange(request, data, sending.origin, planned, monotonic() + request.timeout)
         sending.client.perform(exchange)
-        if self._cookies is not None and exchange.head:
-            self._cookies.keep(sending.origin, exchange.head)
+        self.keep_cookies(exchange)
         if request.plan.redirects and exchange.status in (301, 302, 303, 307, 308):
             exchange = self._followed(request, exchange, number)
         cause = sending.book(exchange)
@@ -198,8 +208,7 @@ class Session:
             before = answer.bytes_in
             answer = sending.client.perform(following)
             answer.bytes_in += before
-            if self._cookies is not None and answer.head:
-                self._cookies.keep(origin, answer.head)
+            self.keep_cookies(answer)
         return answer
 
     def _capture(self, request: Prepared, exchange: Exchange) -> str:
