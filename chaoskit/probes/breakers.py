@@ -73,8 +73,12 @@ class BreakerMetrics:
         for value in values:
             if value in self._edges:
                 return self._edges[value]
-        words = {word for value in values for word in re.split(r"[^a-z0-9.-]+", value.lower())}
-        named = {self._edges[word] for word in words if word in self._edges}
+        text = " ".join(values).lower()
+        named = {
+            edge
+            for callee, edge in self._edges.items()
+            if re.search(rf"(?<![a-z0-9]){re.escape(callee)}(?![a-z0-9])", text)
+        }
         if len(named) == 1:
             return named.pop()
         services = {edge for edge in self._edges.values() if "." not in edge.partition("->")[2]}

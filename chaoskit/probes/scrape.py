@@ -117,7 +117,14 @@ def read_page(body: bytes) -> Iterator[Sample]:
     """The samples of one page. Raises ValueError where it is not the text format."""
     from prometheus_client.parser import text_string_to_metric_families
 
-    for family in text_string_to_metric_families(body.decode("utf-8", errors="replace")):
+    families = iter(text_string_to_metric_families(body.decode("utf-8", errors="replace")))
+    while True:
+        try:
+            family = next(families, None)
+        except Exception as error:  # noqa: BLE001 - its parser has no error of its own: pages of others must not end us
+            raise ValueError(str(error) or type(error).__name__) from error
+        if family is None:
+            return
         for sample in family.samples:
             yield Sample(sample.name, dict(sample.labels), float(sample.value), family.documentation)
 
