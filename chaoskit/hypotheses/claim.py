@@ -19,7 +19,8 @@ JudgeBy = Literal["interval", "point"]
 
 
 class Part(NamedTuple):
-    """One part of a claim, judged: fields as in Finding."""
+    """One part of a claim, judged: fields as in Finding. `because` follows on `about` (its subject) where there is one:
+    parts with the same subject are told as one sentence."""
 
     verdict: Verdict
     because: str
@@ -30,6 +31,7 @@ class Part(NamedTuple):
     samples: int = 0
     evidence: tuple[Span, ...] = ()
     lane: str = ""
+    about: str = ""
 
 
 class Claim(Hypothesis):
@@ -64,7 +66,7 @@ def finding(claim: Hypothesis, parts: Sequence[Part]) -> Finding:
         hypothesis=claim.title,
         kind=claim.kind,
         verdict=worst,
-        because="; ".join(dict.fromkeys(part.because for part in told)),
+        because=_sentence(told),
         expected=claim.expected(),
         measured=first.measured,
         unit=first.unit,
@@ -74,6 +76,18 @@ def finding(claim: Hypothesis, parts: Sequence[Part]) -> Finding:
         evidence=tuple(span for part in told for span in part.evidence) if worst is Verdict.REFUTED else first.evidence,
         lane=first.lane,
     )
+
+
+def _sentence(parts: Sequence[Part]) -> str:
+    told: list[str] = []
+    before = ""
+    for part in parts:
+        subject = "it" if part.about and part.about == before else part.about
+        said = f"{subject} {part.because}" if subject else part.because
+        before = part.about
+        if said not in told:
+            told.append(said)
+    return "; ".join(told)
 
 
 def compared(

@@ -59,6 +59,8 @@ class BreakerLane(msgspec.Struct, frozen=True):
     """What the tap shows."""
     said: tuple[BreakerSpan, ...] = ()
     """What the caller's metric says; empty where it has none."""
+    exact: bool = True
+    """Whether the tap kept every call; else a trial may seem larger than it was (it is seen by slots)."""
 
     @property
     def spans(self) -> tuple[BreakerSpan, ...]:
@@ -144,7 +146,9 @@ def breaker_lane(history: History, edge: str, caller: str = "") -> BreakerLane:
         seen = [BreakerSpan(*whole, "unknown")]
     else:
         seen = _numbered(_with_unknown(_states(crossing, demand, ratio, whole), crossing, demand), crossing)
-    return BreakerLane(edge=edge, caller=caller, seen=tuple(seen), said=tuple(_said(history, edge, edges, whole)))
+    return BreakerLane(
+        edge=edge, caller=caller, seen=tuple(seen), said=tuple(_said(history, edge, edges, whole)), exact=crossing.exact
+    )
 
 
 def demand_on(history: History, caller: str) -> Crossings:
@@ -170,9 +174,8 @@ def crossings(history: History, edges: Sequence[Edge]) -> Crossings:
         over = [call.end for call in calls if call.end is not None]
         good = [call.end for call in calls if call.end is not None and call.outcome == "answered"]
         pairs = sorted((call.start, math.inf if call.end is None else call.end) for call in calls)
-        return Crossings(
-            _one_each([start for start, _ in pairs]), _one_each(over), _one_each(good), pairs, closed, exact
-        )
+        begun = [start for start, _ in pairs]
+        return Crossings(_one_each(begun), _one_each(over), _one_each(good), pairs, closed, exact)
     slots = sorted((slot for view in views for slot in view.slots), key=lambda slot: slot.at)
     started, ended, answered = (
         _counted([(slot.at, number) for slot in slots if (number := count(slot))])
