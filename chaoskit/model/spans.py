@@ -14,4 +14,7 @@ _GRID = 1e-6
 
 def within(at: float, spans: Sequence[Span]) -> bool:
     """Whether an instant lies in one of the spans."""
-    return any(start - _GRID <= at < end - _GRID for start, end in spans)
+    for start, end in spans:  # noqa: SIM110 - a generator takes three times as long, and an hour asks a million times
+        if start - _GRID <= at < end - _GRID:
+            return True
+    return False

@@ -37,6 +37,8 @@ class Tick:
     place: float
     """Percent of the axis, from the left or the bottom."""
     label: str
+    minor: bool = False
+    """Left out where there is little room."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,8 @@ def value_text(value: float, unit: str) -> str:
     """A value on an axis. Values in `ms` come out in the unit that reads best."""
     if unit == "ms":
         return duration_text(value / 1e3) if value else "0"
+    if not value:
+        return "0"
     number = f"{value:,.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.2g}"
     return number + ("" if unit == "n" else unit)
 

@@ -43,6 +43,7 @@ class LoadColumns:
         slots = [slot for _, slot in entries]
         self._slots = slots
         self.at: Floats = np.array([at for at, _ in entries], dtype=np.float64)
+        self.planned: Floats = np.array([slot.at for slot in slots], dtype=np.float64)
         self.names = list(dict.fromkeys(slot.name for slot in slots))
         index = {name: i for i, name in enumerate(self.names)}
         self.name: Ints = np.array([index[slot.name] for slot in slots], dtype=np.int64)
@@ -60,11 +61,12 @@ class LoadColumns:
         """All that did not succeed."""
         return self.failed + self.dropped + self.unfinished
 
-    def cause_rows(self) -> dict[str, list[tuple[int, int]]]:
-        """For each cause of failure, (row, count), the most frequent cause first."""
+    def cause_rows(self, among: NDArray[np.bool_] | None = None) -> dict[str, list[tuple[int, int]]]:
+        """For each cause of failure, (row, count), the most frequent cause first; only of rows `among` those."""
         found: dict[str, list[tuple[int, int]]] = {}
         total: Counter[str] = Counter()
-        for row in np.flatnonzero(self.failures):
+        failed = self.failures > 0
+        for row in np.flatnonzero(failed if among is None else failed & among):
             slot = self._slots[row]
             causes = dict(slot.causes)
             if slot.dropped:
@@ -81,8 +83,23 @@ class LoadColumns:
         return Records([slot.response for slot in self._slots])
 
     @cached_property
+    def service(self) -> Records:
+        return Records([slot.service for slot in self._slots])
+
+    @cached_property
     def send_lag(self) -> Records:
         return Records([slot.send_lag for slot in self._slots])
+
+    @cached_property
+    def reconnects(self) -> Ints:
+        return np.array([slot.reconnects for slot in self._slots], dtype=np.int64)
+
+    def phase_index(self, windows: Sequence[Sequence[Span]]) -> Ints:
+        """The window (its place in `windows`) in which each row counts; −1 for none."""
+        index: Ints = np.full(len(self.at), -1, dtype=np.int64)
+        for number, spans in enumerate(windows):
+            index[in_spans(self.at, spans)] = number
+        return index
 
     def in_flight(self, start: float, slots: int) -> Floats:
         """Requests in flight in each slot from `start` on, on average over the slot.
@@ -90,10 +107,9 @@ class LoadColumns:
         A request counts whole in the slots between those of its planned send and its end, half in these two, and
         as its duration where both are one slot. Dropped requests were never in flight.
         """
-        planned = np.array([slot.at for slot in self._slots], dtype=np.float64)
         ended = np.array([np.inf if slot.ended is None else slot.ended for slot in self._slots], dtype=np.float64)
         sent = (self.ok + self.failed + self.unfinished).astype(np.float64)
-        first = np.clip(np.floor((planned - start) / SLOT + 1e-3), 0, slots).astype(np.int64)
+        first = np.clip(np.floor((self.planned - start) / SLOT + 1e-3), 0, slots).astype(np.int64)
         last = np.clip(np.floor((ended - start) / SLOT + 1e-3), 0, slots).astype(np.int64)
         apart = last > first
         change = np.zeros(slots + 2)

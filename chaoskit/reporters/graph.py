@@ -13,6 +13,8 @@ MOST_REPLICAS = 4
 """A service with more is one box."""
 
 BOX_HEIGHT = 38.0
+NOTE = 0.68
+"""Where on its line a note stands: nearer to the callee, where lines are apart."""
 
 
 @dataclass(frozen=True)
@@ -191,4 +193,19 @@ def _wire(
         x1, x2 = x1 + width / 2 * right, x2 - (width / 2 + 7) * right
         bend = max(abs(x2 - x1) * 0.45, 24.0) * right
         path = f"M{x1:.1f} {y1:.1f}C{x1 + bend:.1f} {y1:.1f} {x2 - bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
-    return Wire(f"{one}->{other}", state.look, path, state.note, (x1 + x2) / 2, (y1 + y2) / 2)
+        return Wire(
+            f"{one}->{other}",
+            state.look,
+            path,
+            state.note,
+            *_at(NOTE, (x1, x1 + bend, x2 - bend, x2), (y1, y1, y2, y2)),
+        )
+    return Wire(
+        f"{one}->{other}", state.look, path, state.note, *_at(NOTE, (x1, x1, x2, x2), (y1, y1 + bend, y2 - bend, y2))
+    )
+
+
+def _at(t: float, x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """The point of a cubic Bézier curve at `t`."""
+    weights = ((1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3)
+    return sum(w * v for w, v in zip(weights, x, strict=True)), sum(w * v for w, v in zip(weights, y, strict=True))

@@ -9,16 +9,18 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias, Union
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from chaoskit.errors import worst_exit
 from chaoskit.interfaces import Reporter
 from chaoskit.model.history import History, Phase, Span
-from chaoskit.model.load_view import LoadView, Measure
 from chaoskit.model.run import Run
 from chaoskit.model.verdict import Finding, Gate
 from chaoskit.reporters.answer import answer, exit_code, verdict_of
 from chaoskit.reporters.file import write_text
+
+if TYPE_CHECKING:
+    from chaoskit.reporters.columns import Ints, LoadColumns
 
 __all__ = ["RESULT_VERSION", "Json", "JsonReporter", "load_section", "result_document", "result_text"]
 
@@ -122,43 +124,79 @@ def _finding(finding: Finding) -> dict[str, Json]:
 
 def load_section(history: History) -> dict[str, Json]:
     """Counts and quantiles by request name and phase; names that were not planned in a phase are left out of it."""
-    by_phase = {phase: _by_name(history.during(phase).load()) for phase in JUDGED if history.windows.get(phase)}
-    return {
-        name: {phase.value: _load(views[name]) for phase, views in by_phase.items() if name in views}
-        for name in history.load_names()
-        if any(name in views for views in by_phase.values())
-    }
+    from chaoskit.reporters.columns import LoadColumns
 
-
-def _by_name(view: LoadView) -> dict[str, LoadView]:
-    # One pass, where a view for each name would be one pass each: experiments have had thousands of names.
-    found: dict[str, LoadView] = {}
-    for entry in view.entries:
-        name = entry[1].name
-        if name not in found:
-            found[name] = LoadView([], view.spans)
-        found[name].entries.append(entry)
+    phases = [phase for phase in JUDGED if history.windows.get(phase)]
+    columns = LoadColumns(history.load().entries)
+    window = columns.phase_index([history.windows[phase] for phase in phases])
+    found: dict[str, Json] = {}
+    for first in range(0, len(columns.names), _AT_ONCE):
+        found.update(_load(columns, window, history, phases, columns.names[first : first + _AT_ONCE], first))
     return found
 
 
-def _load(view: LoadView) -> dict[str, Json]:
-    return {
-        "requests": view.requests,
-        "succeeded": view.ok,
-        "failures": view.failed,
-        "unfinished": view.unfinished,
-        "dropped": view.dropped,
-        "rate": _number(view.answered_rate),
-        "response": _quantiles(view, "response"),
-        "service": _quantiles(view, "service"),
-        "send_lag": _quantiles(view, "send_lag"),
-        "causes": dict(view.causes.most_common()),
-        "reconnects": view.reconnects,
+_AT_ONCE = 100
+"""Names whose histograms are held at once: experiments have had thousands."""
+
+
+def _load(
+    columns: LoadColumns, window: Ints, history: History, phases: Sequence[Phase], names: Sequence[str], first: int
+) -> dict[str, Json]:
+    """The section of some names; the first of them is the `first` of all."""
+    import numpy as np
+
+    from chaoskit.reporters.columns import quantiles
+
+    mine = (window >= 0) & (columns.name >= first) & (columns.name < first + len(names))
+    group = np.where(mine, (columns.name - first) * len(phases) + window, -1)
+    groups = len(names) * len(phases)
+
+    def total(values: Ints) -> list[int]:
+        return [int(value) for value in np.bincount(group[mine], weights=values[mine], minlength=groups)]
+
+    planned, failures = total(columns.requests), total(columns.failures)
+    counts = {
+        "requests": planned,
+        "succeeded": total(columns.ok),
+        "failures": total(columns.failed),
+        "unfinished": total(columns.unfinished),
+        "dropped": total(columns.dropped),
+        "reconnects": total(columns.reconnects),
     }
-
-
-def _quantiles(view: LoadView, of: Measure) -> dict[str, Json]:
-    return {name: _number(view.percentile(q, of=of)) for name, q in _QUANTILES.items()}
+    answered = total(columns.ok + columns.failed)
+    above = np.array(failures, dtype=np.int64)
+    times = {}
+    for measure, records in (
+        ("response", columns.response),
+        ("service", columns.service),
+        ("send_lag", columns.send_lag),
+    ):
+        matrix, lowest = records.matrix(group, groups)
+        times[measure] = quantiles(matrix, lowest, tuple(_QUANTILES.values()), above if measure != "send_lag" else None)
+    causes: list[dict[str, int]] = [{} for _ in range(groups)]
+    for cause, rows in columns.cause_rows(mine).items():
+        for row, count in rows:
+            told = causes[group[row]]
+            told[cause] = told.get(cause, 0) + count
+    seconds = [sum(end - start for start, end in history.windows[phase]) for phase in phases]
+    found: dict[str, Json] = {}
+    for number, name in enumerate(names):
+        told_phases: dict[str, Json] = {}
+        for place, phase in enumerate(phases):
+            i = number * len(phases) + place
+            if planned[i]:
+                told_phases[phase.value] = {
+                    **{key: values[i] for key, values in counts.items()},
+                    "rate": _number(answered[i] / seconds[place]),
+                    **{
+                        measure: {q: _number(float(values[row, i])) for row, q in enumerate(_QUANTILES)}
+                        for measure, values in times.items()
+                    },
+                    "causes": causes[i],
+                }
+        if told_phases:
+            found[name] = told_phases
+    return found
 
 
 def _spans(spans: Sequence[Span]) -> list[Json]:

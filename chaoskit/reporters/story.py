@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from chaoskit.model.spans import within
 from chaoskit.model.units import duration_text
 from chaoskit.reporters.answer import measure_text
 from chaoskit.reporters.chart import Tick, line_path
-from chaoskit.reporters.columns import Ints, LoadColumns, Records, bucket_values, in_spans, quantiles
+from chaoskit.reporters.columns import Ints, LoadColumns, Records, bucket_values, quantiles
 from chaoskit.reporters.graph import EdgeState
 
 __all__ = [
@@ -108,18 +109,11 @@ class PhaseNumbers:
 def phase_numbers(run: Run, columns: LoadColumns, names: Sequence[str]) -> dict[str, list[PhaseNumbers]]:
     """By request name (empty: all together), the numbers of each judged phase."""
     phases = phases_of(run)
-    phase = _phase_index(run, columns, phases)
+    phase = columns.phase_index([run.windows[phase.value] for phase in phases])
     found = {"": _numbers(run, columns, phases, phase, [""])[""]} if phases else {"": []}
     if phases:
         found.update(_numbers(run, columns, phases, phase, list(names)))
     return found
-
-
-def _phase_index(run: Run, columns: LoadColumns, phases: Sequence[Phase]) -> Ints:
-    index: Ints = np.full(len(columns.at), -1, dtype=np.int64)
-    for number, phase in enumerate(phases):
-        index[in_spans(columns.at, run.windows[phase.value])] = number
-    return index
 
 
 def _numbers(
@@ -192,7 +186,7 @@ def tiles(numbers: Sequence[PhaseNumbers]) -> list[Tile]:
 
 
 def _tile_text(value: float, unit: str) -> str:
-    return "none" if unit == "s" and math.isinf(value) else measure_text(value, unit)
+    return "never" if unit == "s" and math.isinf(value) else measure_text(value, unit)
 
 
 def _change(before: float, after: float, unit: str) -> str:
@@ -237,7 +231,7 @@ _STEP = 10
 def distributions(run: Run, columns: LoadColumns, names: Sequence[str]) -> list[Distribution]:
     """One for all requests together and, where there are several, one for each of `names`."""
     phases = phases_of(run)
-    index = _phase_index(run, columns, phases)
+    index = columns.phase_index([run.windows[phase.value] for phase in phases])
     found = []
     for name in ["", *(names if len(columns.names) > 1 else ())]:
         mine = index if not name else np.where(columns.name == columns.names.index(name), index, -1)
@@ -281,10 +275,12 @@ def _distribution(name: str, phases: Sequence[Phase], columns: LoadColumns, inde
 def _log_ticks(start: float, end: float) -> list[Tick]:
     decades = (end - start) / 100
     marks = (1, 2, 5) if decades < 2.6 else (1,)
-    values = [mark * 10.0**power for power in range(-4, 9) for mark in marks]
-    placed = [(100 * math.log10(value), value) for value in values]
+    values = [(mark * 10.0**power, mark != 1) for power in range(-4, 9) for mark in marks]
+    placed = [(100 * math.log10(value), value, minor) for value, minor in values]
     return [
-        Tick((x - start) / (end - start) * 100, duration_text(value / 1e3)) for x, value in placed if start <= x <= end
+        Tick((x - start) / (end - start) * 100, duration_text(value / 1e3), minor)
+        for x, value, minor in placed
+        if start <= x <= end
     ]
 
 
@@ -317,8 +313,11 @@ class _Calls:
         self.closed = self.closed or not slot.listening
         if slot.took:
             self.took.append(slot.took)
-        statuses = sum(count for status, count in slot.statuses.items() if status[:1] == "5")
-        self.bad += statuses + slot.outcomes.get("cut", 0) + slot.outcomes.get("abandoned", 0)
+        for status, count in slot.statuses.items():
+            if status[:1] == "5":
+                self.bad += count
+        if len(slot.outcomes) > 1 or "answered" not in slot.outcomes:
+            self.bad += slot.outcomes.get("cut", 0) + slot.outcomes.get("abandoned", 0)
 
     def measure(self) -> None:
         records = Records([b"".join(self.took)])
@@ -339,19 +338,24 @@ def edge_rows(run: Run, taps: Mapping[str, Sequence[TapSlot]]) -> list[EdgeRow]:
     rows = []
     for edge in run.topology.edges:
         calls = {phase: _Calls(sum(end - start for start, end in cut)) for phase, cut in spans}
-        for slot in taps.get(edge.name, ()):
-            for phase, cut in spans:
-                if within(slot.at, cut):
+        slots = taps.get(edge.name, ())
+        for phase, cut in spans:
+            for start, end in cut:
+                # In order of time, as every history is: each window is one slice.
+                first, last = (bisect_left(slots, at - 1e-6, key=_at) for at in (start, end))
+                for slot in slots[first:last]:
                     calls[phase].add(slot)
-                    break
-        for one in calls.values():
-            one.measure()
+            calls[phase].measure()
         cells = tuple(
             (phase.value, measure_text(one.started / one.seconds, "1/s"), measure_text(one.p95, "s"), _bad_text(one))
             for phase, one in calls.items()
         )
         rows.append(EdgeRow(edge.name, edge.protocol, _state(edge.name in broken, calls), cells))
     return rows
+
+
+def _at(slot: TapSlot) -> float:
+    return slot.at
 
 
 def _bad_text(calls: _Calls) -> str:

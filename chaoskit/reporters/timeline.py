@@ -45,8 +45,12 @@ class Timeline:
         return len(self.edges) - 1
 
     def group(self, only: str = "") -> Ints:
-        """The bin of each row; −1 for what lies outside, or is of another request than `only`."""
-        index: Ints = np.searchsorted(self.edges, self.columns.at + 1e-6, side="right").astype(np.int64) - 1
+        """The bin in which each row was planned; −1 for what lies outside, or is of another request than `only`.
+
+        (Phases are judged by when a request counts; a picture that moved requests in time would show a jump where
+        the fault goes in that nobody sent.)
+        """
+        index: Ints = np.searchsorted(self.edges, self.columns.planned + 1e-6, side="right").astype(np.int64) - 1
         outside = (index < 0) | (index >= self.bins)
         if only:
             outside |= self.columns.name != self.columns.names.index(only)

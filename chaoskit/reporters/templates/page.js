@@ -32,6 +32,7 @@
   };
   const valueText = (v, unit) => {
     if (unit === "ms") return v >= 1000 ? `${+(v / 1000).toPrecision(3)} s` : v >= 1 ? `${+v.toPrecision(3)} ms` : v ? `${+(v * 1000).toPrecision(3)} µs` : "0";
+    if (!v) return "0";
     return `${Math.abs(v) >= 100 ? Math.round(v) : +v.toPrecision(3)}${unit === "n" ? "" : unit}`;
   };
   const ticks = (from, to, wanted) => {
