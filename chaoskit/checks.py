@@ -183,6 +183,14 @@ class _Checks:
             if phase in spans and spans[phase][0] == spans[phase][1]:
                 where: Path_ = (*path, "holds_in", number) if claim.holds_in else (*path, "kind")
                 yield Mistake(where, f"is judged in {phase}, which this experiment does not have", "give it a length")
+        if path[0] == "steady_state":
+            return  # a gate on the measured value itself: any number of requests and any length will do
+        for phase in phases:
+            length = spans[phase][1] - spans[phase][0] if phase in spans else math.inf
+            if 0.0 < length < claim.seconds_needed():
+                needed = duration_text(claim.seconds_needed())
+                what = f"{claim.expected()} needs {needed} of {phase} for its interval; it lasts {duration_text(length)}"
+                yield Mistake(path, what, f"a {phase} phase of {needed}, or judge: point")
         if "load" in self.doubtful:
             return
         for one in samples(self.experiment, claim, phases):

@@ -402,6 +402,10 @@ class Hypothesis(Setting, ABC):
         """Requests in each of its phases below which its finding is inconclusive."""
         return 1
 
+    def seconds_needed(self) -> float:
+        """Length of each of its phases below which its finding is inconclusive."""
+        return 0.0
+
     def as_bound(self) -> SteadyBound | None:
         """The same claim as one line of a steady state; None where it cannot be one."""
         return None

@@ -56,6 +56,9 @@ class LoadClaim(Claim):
     def samples_needed(self) -> int:
         return max(bound.measure.needed(bound.value) for bound in self.bounds())
 
+    def seconds_needed(self) -> float:
+        return 0.0 if self.by_point else float(MINIMUM_BLOCKS)
+
     def as_bound(self) -> SteadyBound | None:
         found = self.as_bounds()
         return found[0] if found else None

@@ -55,6 +55,9 @@ class Retries(Claim):
     def samples_needed(self) -> int:
         return _ENOUGH
 
+    def seconds_needed(self) -> float:
+        return 0.0 if self.by_point else float(MINIMUM_BLOCKS)
+
     def judge(self, history: History) -> Finding:
         edges = history.topology.select_edges(self.edge)
         parts = [
