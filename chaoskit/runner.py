@@ -224,10 +224,11 @@ class _Runner:
     driver: LoadDriver | None = None
 
     def _probes(self) -> list[Probe]:
-        """What is always watched (taps, health, metrics), and what the experiment adds."""
+        """What is always watched (taps, processes, health, metrics), and what the experiment adds."""
         own = {probe.kind for probe in self.experiment.probes}
         known = kinds("probes")
-        always = [known[kind]() for kind in ("taps", "health", "scrape") if kind in known and kind not in own]
+        ours = ("taps", "replicas", "health", "scrape")
+        always = [known[kind]() for kind in ours if kind in known and kind not in own]
         return [*always, *self.experiment.probes]
 
     def _begin(self, stage: Stage) -> None:

@@ -121,7 +121,7 @@ def read_page(body: bytes) -> Iterator[Sample]:
     while True:
         try:
             family = next(families, None)
-        except Exception as error:  # noqa: BLE001 - its parser has no error of its own: pages of others must not end us
+        except Exception as error:  # its parser has no error of its own: pages of others must not end us
             raise ValueError(str(error) or type(error).__name__) from error
         if family is None:
             return
