@@ -413,7 +413,6 @@ class Guardian:
 
     def _forget(self) -> None:
         """Nothing is left: neither is the journal, nor the guardian's log."""
-        self._append({"type": "end"})
         for path in (self._path, self._path.removesuffix(".journal") + ".log"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)  # noqa: PTH108 - pathlib would double the guardian's start
@@ -426,7 +425,9 @@ def _process_record(child: int, name: str, pid: int, started: str, stop: int) ->
 def main() -> None:
     """Entry point of the process; the arguments are those in the module's docstring."""
     run, journal, harness, handle, *recover = sys.argv[1:]
-    Guardian(run, journal, int(harness), socket.socket(fileno=int(handle)), recover).serve()
+    sock = socket.socket(fileno=int(handle))
+    sock.set_inheritable(False)  # else a service that outlives the guardian keeps the harness from seeing it die
+    Guardian(run, journal, int(harness), sock, recover).serve()
 
 
 if __name__ == "__main__":

@@ -229,6 +229,7 @@ class Guardian:
             self._process.wait()
         if self._socket is not None:
             self._socket.close()
+        self._journal.end()
         self._journal.close()
         if self.lost:
             done = recover_after_guardian(self.run_id)
@@ -278,10 +279,11 @@ class Guardian:
         selector.register(self._socket, selectors.EVENT_READ)
         next_beat = time.monotonic()
         because = "the guardian died"
-        with contextlib.suppress(CouldNotRun, OSError, ValueError):  # a closed socket: the end, or a loss told below
+        with contextlib.suppress(OSError, ValueError):  # a closed socket: the end, or a loss that is told below
             while True:
                 if time.monotonic() >= next_beat:
-                    self._send({"op": "beat"})
+                    with contextlib.suppress(CouldNotRun):  # its last words, if any, are still to be read
+                        self._send({"op": "beat"})
                     next_beat = time.monotonic() + _BEAT
                 if not selector.select(max(0.0, next_beat - time.monotonic())):
                     continue

@@ -168,7 +168,7 @@ class Journal:
         self._append({"type": "gone", "child": child})
 
     def end(self) -> None:
-        """Nothing is left."""
+        """The harness is through with the run: what is left now is for `recover`, though this process lives on."""
         self._append({"type": "end"})
 
     def close(self) -> None:
@@ -209,8 +209,13 @@ class Left:
 
     @property
     def in_progress(self) -> bool:
-        """Whether the harness still runs, or the guardian, who cleans up after it."""
-        return any(process is not None and running(process) for process in (self.harness, self.guardian))
+        """Whether the harness is still at it, or the guardian, who cleans up after it."""
+        return bool(self.in_charge())
+
+    def in_charge(self) -> list[ProcessId]:
+        """Whoever still sees to this run."""
+        candidates = (None if self.ended else self.harness, self.guardian)
+        return [process for process in candidates if process is not None and running(process)]
 
     @property
     def this_boot(self) -> bool:

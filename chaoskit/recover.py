@@ -57,8 +57,8 @@ def recover(run: str) -> Recovered:
     left = read(run)
     done = _recover(run)
     if done.in_progress:
-        pids = [process.pid for process in (left.harness, left.guardian) if process is not None and running(process)]
-        raise UsageError(f"run {run} is still going on (process {pids[0]})", hint="end it with Ctrl-C or SIGTERM")
+        pids = ", ".join(str(process.pid) for process in left.in_charge())
+        raise UsageError(f"run {run} is still going on (process {pids})", hint="end it with Ctrl-C or SIGTERM")
     return done
 
 

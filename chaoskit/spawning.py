@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import signal
@@ -13,7 +14,6 @@ from chaoskit.processes import must_identify, prctl
 __all__ = ["Gate", "spawn"]
 
 _PR_SET_PDEATHSIG = 1
-_RESET = ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD", "SIGPIPE", "SIGXFSZ", "SIGTSTP", "SIGTTIN", "SIGTTOU")
 
 
 class Gate:
@@ -36,7 +36,8 @@ class Gate:
 
     def open(self) -> str:
         """Let it go on; returns what kept it from becoming the program, or an empty string."""
-        os.write(self._gate, b"1")
+        with contextlib.suppress(BrokenPipeError):  # it failed before it came to the gate, and says why
+            os.write(self._gate, b"1")
         said = b""
         while data := os.read(self._trouble, 4096):  # ends once the program has taken the child over, or it is gone
             said += data
@@ -91,10 +92,12 @@ def _wait_and_become(
 
 
 def _settle() -> None:
-    """Undo what the guardian set up for itself."""
+    """Undo what the guardian set up for itself, and what it inherited: a shell starts things in the background with
+    SIGINT and SIGQUIT ignored, and PostgreSQL must hear SIGQUIT."""
     signal.set_wakeup_fd(-1)
-    for name in _RESET:
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.setsid()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 
