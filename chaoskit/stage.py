@@ -16,7 +16,7 @@ from types import TracebackType
 from chaoskit.errors import ChaoskitError, ProxyError
 from chaoskit.guardian_client import Guardian
 from chaoskit.injection import apply_undo
-from chaoskit.interfaces import Address, Child, Deployer, Emit, Probe, ProxyControl, Scene, System
+from chaoskit.interfaces import Address, Deployer, Emit, Probe, ProxyControl, Scene, System
 from chaoskit.model.observation import Event
 from chaoskit.model.topology import LOAD, Edge
 from chaoskit.model.undo import Undo
@@ -63,7 +63,7 @@ class Stage:
     def __enter__(self) -> Stage:
         self.recorder = Recorder(self.folder / HISTORY)
         self.recorder.__enter__()
-        self.guardian = Guardian(self.run_id, label=self._label, on_exit=self._on_exit)
+        self.guardian = Guardian(self.run_id, label=self._label)
         self.guardian.start()
         return self
 
@@ -171,14 +171,6 @@ class Stage:
         if not self._lost and self._mesh is not None and not self._mesh.alive():
             self.lost("the proxy", "its process ended")
         return self._lost
-
-    def _on_exit(self, child: Child, status: int) -> None:
-        """A process of the run ended while nothing was being taken down (in the guardian's reading thread)."""
-        if self._closed or self.system is None or child.name not in self.system.topology.replica_names():
-            return
-        text = f"exited with status {status}" if status >= 0 else f"ended by signal {-status}"
-        about = {"replica": child.name, "status": str(status)}
-        self.recorder.emit(Event(at=time.monotonic(), source="guardian", kind="exited", text=text, about=about))
 
     # -------------------------------------------------------------------------------------------------- going down
 
