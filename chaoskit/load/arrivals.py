@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-__all__ = ["Arrival", "arrivals", "level_at", "next_above", "times", "trace_base"]
+__all__ = ["Arrival", "Leg", "arrivals", "level_at", "next_above", "times", "trace_base"]
 
 Leg = tuple[float, float, float, float]
 """(start, end, level at start, level at end)."""

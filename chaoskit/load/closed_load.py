@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import random
 from bisect import bisect_right
+from collections.abc import Collection
 from time import monotonic
 
 import gevent
+from gevent.queue import SimpleQueue
 
 from chaoskit.load.arrivals import level_at, next_above
 from chaoskit.load.client import Exchange
@@ -22,10 +24,14 @@ _UNREACHED = ("refused", "reset", "unreachable", "dns", "closed unanswered", "ho
 
 
 class ClosedLoad:
-    """The users of this worker: `user(index)` is one's whole life, in its greenlet."""
+    """The users of this worker: `live` is one's whole life, in its greenlet."""
 
-    def __init__(self, sending: Sending) -> None:
+    def __init__(self, sending: Sending, owned: Collection[int] = (0,), of: int = 1) -> None:
+        """This worker's users are those whose number modulo `of` is in `owned`."""
         self._sending = sending
+        self._of = of
+        self._owned: frozenset[int] = frozenset()
+        self._unborn: SimpleQueue[int] = SimpleQueue()
         plan = sending.plan
         self._plan = plan
         self._bounds = list(itertools.accumulate(request.plan.weight for request in sending.mix))
@@ -37,6 +43,7 @@ class ClosedLoad:
         self.stopping = False
         self.busy = 0
         """Users who wait for an answer."""
+        self.own(owned, 0.0)
 
     def start(self, t0: float, duration: float) -> None:
         self._t0 = t0
@@ -52,6 +59,22 @@ class ClosedLoad:
 
     def stop(self) -> None:
         self.stopping = True
+
+    def own(self, owned: Collection[int], since: float) -> None:  # noqa: ARG002 - users have no place in a schedule
+        """This worker's share is `owned` now: its new users can live."""
+        fresh = frozenset(owned) - self._owned
+        self._owned = frozenset(owned)
+        for index in range(self.users):
+            if index % self._of in fresh:
+                self._unborn.put(index)
+
+    @property
+    def users_here(self) -> int:
+        return sum(1 for index in range(self.users) if index % self._of in self._owned)
+
+    def live(self) -> None:
+        """The life of the next user of this worker's share; waits where there is none."""
+        self.user(self._unborn.get())
 
     def user(self, index: int) -> None:
         """Live until the load ends. Users are counted from 0 over all workers."""

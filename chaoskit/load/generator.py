@@ -1,31 +1,29 @@
-"""One process' part of the load inside Locust: environment, users, recording, and its own health. Worker side only."""
+"""One process' part of the load inside Locust: its users, its recording, and its own health. Worker side only."""
 
 from __future__ import annotations
 
 import gc
-import itertools
-import logging
 import time
 from collections.abc import Callable, Collection
 from time import monotonic
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import gevent
 import locust
 from gevent import get_hub
+from gevent.event import Event
 from locust.env import Environment
 
 from chaoskit.load.closed_load import ClosedLoad
-from chaoskit.load.open_load import OpenLoad, residues
+from chaoskit.load.locust_users import LocustUsers, lead
+from chaoskit.load.open_load import OpenLoad
 from chaoskit.load.plugins import load_listeners
 from chaoskit.load.recording import Recorder
 from chaoskit.load.sending import Sending
 from chaoskit.load.wire import LoadPlan
 from chaoskit.model.observation import SLOT, MetricPoint, Observation
 
-__all__ = ["Generator", "LoadHere"]
-
-log = logging.getLogger("chaoskit.load")
+__all__ = ["Declared", "Generator", "LoadHere"]
 
 _HEALTH = 0.5
 """Seconds between two health reports."""
@@ -37,78 +35,106 @@ class LoadHere(Protocol):
     """What a kind of load is to the generator: open, closed, or users of a locustfile."""
 
     def start(self, t0: float, duration: float) -> None: ...
-    def stop(self) -> None: ...
+    def stop(self) -> None:
+        """Plan nothing more."""
+
+    def own(self, owned: Collection[int], since: float) -> None:
+        """This worker's share is these numbers now; those that are new from `since` (absolute) on."""
+
+    @property
+    def users_here(self) -> int:
+        """Locust users that this process needs from the start; 0 where their number is led over time."""
+
     @property
     def planning(self) -> bool: ...
     @property
     def in_flight(self) -> int: ...
 
 
+class Declared(locust.User):
+    """The Locust user of declared requests: one endless task, which is what `life` says."""
+
+    life: ClassVar[Callable[[], None]]
+    wait_time = locust.constant(1)
+
+    @locust.task
+    def live(self) -> None:
+        type(self).life()
+        Event().wait()  # the life is over, and a task that ends would begin again
+
+
 class Generator:
     """Runs the plan's share of this process. `emit` is called from greenlets every 100 ms."""
 
     def __init__(
-        self, plan: LoadPlan, emit: Callable[[list[Observation]], None], *, source: str, owned: Collection[int] = (0,)
+        self,
+        plan: LoadPlan,
+        environment: Environment,
+        emit: Callable[[list[Observation]], None],
+        *,
+        source: str,
+        owned: Collection[int] = (0,),
+        clock_ahead: float = 0.0,
     ) -> None:
-        """`owned` are the numbers (modulo `plan.workers`) of the arrivals or users that are this process'."""
+        """`owned` are the numbers (modulo `plan.workers`) of the arrivals or users that are this process'.
+
+        `environment` has its runner already; its users become the plan's. `clock_ahead` is how much this process'
+        clock is ahead of the harness', in whose time everything is emitted.
+        """
         self.plan = plan
-        self.recorder = Recorder(source)
-        self.done = gevent.event.Event()
-        """Set once the schedule is over and nothing is in flight, or after `stop`."""
+        self.environment = environment
+        self.recorder = Recorder(source, shift=clock_ahead)
+        self.drained = Event()
+        """Set once the schedule is over and nothing is in flight."""
         self._emit = emit
         self._source = source
+        self._ahead = clock_ahead
         self._lag = 0.0
+        self._expected = 0.0
         self._ticker: Any = None
         self._pulse: gevent.Greenlet | None = None
+        environment.host = plan.entry
         load_listeners(plan.listeners)
-        self.environment, self.load, self._finish = self._build(set(owned))
-
-    def _build(self, owned: set[int]) -> tuple[Environment, LoadHere, Callable[[], None]]:
-        plan = self.plan
+        self.load: LoadHere
         if plan.locustfile:
-            from chaoskit.load.locust_users import LocustUsers
-
             users = LocustUsers(plan, self.recorder, first=min(owned))
-            self.users_here = 0  # it keeps their number itself
-            return users.environment, users, users.give_up
-        declared: dict[str, Any] = {}
-        environment = Environment(user_classes=[_user_class(declared)], events=locust.events, host=plan.entry)
-        listening = bool(plan.listeners)
-        sending = Sending(plan, self.recorder, locust.events.request.fire if listening else None)
-        self.users_here = 1
-        load: OpenLoad | ClosedLoad
-        if plan.open:
-            load = OpenLoad(sending, residues(owned, plan.workers) if plan.workers > 1 else None)
-            declared["live"] = lambda: None
+            environment.user_classes = users.classes
+            self.load, self._give_up = users, users.give_up
         else:
-            load = ClosedLoad(sending)
-            mine = [index for index in range(load.users) if index % plan.workers in owned]
-            self.users_here = len(mine)
-            waiting = itertools.chain(mine)
-            declared["live"] = lambda: load.user(next(waiting))
-        return environment, load, sending.give_up
-
-    # ------------------------------------------------------------------------------------------------- life of it
-
-    def prepare(self) -> None:
-        """What can be done before the start: Locust's runner, and a memory that is not searched again."""
-        self.environment.create_local_runner()
-        if not self.plan.listeners and not self.plan.locustfile:
+            self._declare(owned)
+        if not plan.listeners and not plan.locustfile:
             # Nobody reads Locust's own statistics then: ours are exact, and these cost 4 µs a request.
             locust.events.request._handlers.clear()
-        locust.events.init.fire(environment=self.environment, runner=self.environment.runner, web_ui=None)
+        _fire(locust.events.init, environment=environment, runner=environment.runner, web_ui=None)
         gc.collect()
         gc.freeze()
 
-    def start(self, t0: float, duration: float) -> None:
+    def _declare(self, owned: Collection[int]) -> None:
+        plan = self.plan
+        self.environment.user_classes = [Declared]
+        sending = Sending(plan, self.recorder, locust.events.request.fire if plan.listeners else None)
+        self._give_up = sending.give_up
+        if plan.open:
+            Declared.life = _nothing
+            self.load = OpenLoad(sending, owned, plan.workers)
+        else:
+            closed = ClosedLoad(sending, owned, plan.workers)
+            Declared.life = closed.live
+            self.load = closed
+
+    # ------------------------------------------------------------------------------------------------- life of it
+
+    def start(self, t0: float, duration: float, *, spawn: bool = True) -> None:
+        """Begin; `t0` is the harness' time. Without `spawn`, a master says how many Locust users there are."""
+        t0 += self._ahead
         self.load.start(t0, duration)
         runner = self.environment.runner
-        assert runner is not None
-        if self.users_here:
-            runner.start(self.users_here, spawn_rate=self.users_here)
-        loop = get_hub().loop
+        if spawn and self.load.users_here:
+            runner.start(self.load.users_here, spawn_rate=self.load.users_here)
+        elif spawn:
+            gevent.spawn(lead, runner, self.plan.legs, t0, lambda: self.load.planning)
         self._expected = monotonic() + _TICK
-        self._ticker = loop.timer(_TICK, _TICK)
+        self._ticker = get_hub().loop.timer(_TICK, _TICK)
         self._ticker.start(self._tick)
         self._pulse = gevent.spawn(self._beat, t0 + duration)
 
@@ -118,20 +144,17 @@ class Generator:
         until = monotonic() + grace
         while self.load.in_flight and monotonic() < until:
             gevent.sleep(0.005)
-        self._finish()
+        self._give_up()
         if self._pulse is not None:
             self._pulse.kill()
         self.flush()
-        self.done.set()
 
     def quit(self, patience: float) -> None:
         """End Locust's runner: its users, its `test_stop` and `quitting` listeners; for at most `patience` seconds."""
-        runner = self.environment.runner
 
         def end() -> None:
-            if runner is not None:
-                runner.quit()
-            self.environment.events.quitting.fire(environment=self.environment, reverse=True)
+            self.environment.runner.quit()
+            _fire(self.environment.events.quitting, environment=self.environment, reverse=True)
 
         gevent.spawn(end).join(timeout=patience)
 
@@ -147,17 +170,17 @@ class Generator:
         cpu, at = time.process_time(), monotonic()
         health_due = at + _HEALTH
         while True:
-            now = monotonic()
+            now = monotonic() - self._ahead
             gevent.sleep((int(now / SLOT + 1e-6) + 1) * SLOT - now + 0.001)
             self.flush()
             now = monotonic()
             if now >= health_due:
                 used, cpu = time.process_time() - cpu, time.process_time()
-                self._health(now, used / (now - at))
+                self._health(now - self._ahead, used / (now - at))
                 at, health_due = now, now + _HEALTH
             if now >= end and not self.load.planning and not self.load.in_flight:
                 self.flush()
-                self.done.set()
+                self.drained.set()
 
     def _health(self, now: float, cpu: float) -> None:
         lag, self._lag = self._lag, 0.0
@@ -172,16 +195,10 @@ class Generator:
         self._expected = now + _TICK
 
 
-def _user_class(declared: dict[str, Any]) -> type[locust.User]:
-    class DeclaredUser(locust.User):  # type: ignore[misc] # locust is untyped for mypy
-        """Lives the plan; one endless task."""
+def _fire(hook: Any, **about: Any) -> None:
+    """Fire one of Locust's events, which have no types."""
+    hook.fire(**about)
 
-        wait_time = locust.constant(1)
 
-        @locust.task
-        def live(self) -> None:
-            declared["live"]()
-            # The life is over: an ended task would begin again.
-            gevent.event.Event().wait()
-
-    return DeclaredUser
+def _nothing() -> None:
+    """An open load sends by itself; its one user is there for Locust's listeners to see."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from time import monotonic
 from typing import Any, cast
 
@@ -17,17 +17,16 @@ import locust
 from gevent.event import Event as Parked
 from locust.clients import HttpSession
 from locust.contrib.fasthttp import FastHttpSession
-from locust.env import Environment
 from locust.exception import CatchResponseError
 
-from chaoskit.load.arrivals import level_at, trace_base
+from chaoskit.load.arrivals import Leg, level_at, trace_base
 from chaoskit.load.hosts import HostNotAllowed, Hosts
 from chaoskit.load.plugins import user_classes
 from chaoskit.load.recording import Recorder
 from chaoskit.load.request import trace_header
 from chaoskit.load.wire import LoadPlan
 
-__all__ = ["LocustUsers", "cause_of"]
+__all__ = ["LocustUsers", "cause_of", "lead"]
 
 _STEP = 0.5
 """Seconds between two looks at how many users there should be."""
@@ -49,21 +48,25 @@ class LocustUsers:
         self._end = float("inf")
         hosts = Hosts(plan.allowed_hosts)
         _guard_sockets(hosts)
-        self.environment = Environment(
-            user_classes=user_classes(plan.locustfile, plan.user_classes), events=locust.events, host=plan.entry
-        )
+        self.classes = user_classes(plan.locustfile, plan.user_classes)
         for session in (HttpSession, FastHttpSession):
             self._wrap(session)
-        locust.events.request.add_listener(self._on_request)
+        locust.events.request.add_listener(self._on_request)  # type: ignore[no-untyped-call]
 
     # -------------------------------------------------------------------------------------------- load of a generator
 
     def start(self, t0: float, duration: float) -> None:
         self._end = t0 + duration
-        gevent.spawn(self._lead, t0)
 
     def stop(self) -> None:
         self._stopped = True
+
+    def own(self, owned: Collection[int], since: float) -> None:
+        """Locust spreads its users itself."""
+
+    @property
+    def users_here(self) -> int:
+        return 0
 
     @property
     def planning(self) -> bool:
@@ -77,19 +80,6 @@ class LocustUsers:
         for name, began in self._open.values():
             self._recorder.unfinished(name, began, began)
         self._open.clear()
-
-    def _lead(self, t0: float) -> None:
-        """Keep as many users as the plan's level says."""
-        gevent.sleep(max(t0 - monotonic(), 0.0))
-        there = 0
-        while self.planning:
-            wanted = round(level_at(self._plan.legs, monotonic() - t0))
-            if wanted != there:
-                runner = self.environment.runner
-                assert runner is not None
-                runner.start(wanted, spawn_rate=max(abs(wanted - there), 1))
-                there = wanted
-            gevent.sleep(_STEP)
 
     # --------------------------------------------------------------------------------------------------- its requests
 
@@ -132,6 +122,18 @@ class LocustUsers:
         status = getattr(response, "status_code", 0) or 0
         cause = cause_of(exception, status) if exception is not None else ""
         self._recorder.ended(str(name), began, began, began + took, int(status), cause, int(response_length or 0), 0)
+
+
+def lead(runner: Any, legs: Sequence[Leg], t0: float, planning: Callable[[], bool]) -> None:
+    """Keep as many Locust users as the level says, while `planning` holds. Blocks its greenlet."""
+    gevent.sleep(max(t0 - monotonic(), 0.0))
+    there = 0
+    while planning():
+        wanted = round(level_at(legs, monotonic() - t0))
+        if wanted != there:
+            runner.start(wanted, spawn_rate=max(abs(wanted - there), 1))
+            there = wanted
+        gevent.sleep(_STEP)
 
 
 def cause_of(error: BaseException | str, status: int) -> str:

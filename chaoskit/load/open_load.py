@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection
 from time import monotonic
 
@@ -12,7 +13,7 @@ from chaoskit.load.sending import Sending
 from chaoskit.load.session import Session
 from chaoskit.load.timer import Alarm, alarm
 
-__all__ = ["OpenLoad", "residues"]
+__all__ = ["OpenLoad"]
 
 _BURST = 64
 """Overdue sends at most before the loop reads answers again."""
@@ -29,13 +30,19 @@ class OpenLoad:
     def __init__(
         self,
         sending: Sending,
-        share: Callable[[int], bool] | None = None,
+        owned: Collection[int] = (0,),
+        of: int = 1,
         *,
         make_alarm: Callable[[Callable[[], None]], Alarm] = alarm,
     ) -> None:
-        """`share` says which arrivals (by number) are this worker's; None is all of them."""
+        """This worker's arrivals are those whose number modulo `of` is in `owned`."""
         self._sending = sending
-        self._share = share
+        self._owned = frozenset(owned)
+        self._of = of
+        self._skipped: deque[Arrival] = deque(maxlen=of)
+        """Other workers' arrivals that `_advance` went past last: they may become this one's."""
+        self._waiting: deque[Arrival] = deque()
+        """Arrivals before the schedule's next one that became this worker's."""
         plan = sending.plan
         self._arrivals = arrivals(
             plan.legs, [request.plan.weight for request in sending.mix], poisson=plan.poisson, seed=plan.seed
@@ -57,6 +64,10 @@ class OpenLoad:
         self._arm()
 
     @property
+    def users_here(self) -> int:
+        return 1
+
+    @property
     def planning(self) -> bool:
         """Whether something is still to be sent."""
         return self._next is not None
@@ -72,17 +83,35 @@ class OpenLoad:
             self._drop(self._next, below_cap=True)
             self._advance()
         self._next = None
+        self._waiting.clear()
         self._alarm.close()
 
+    def own(self, owned: Collection[int], since: float) -> None:
+        """This worker's share is `owned` now; of what is new in it, the arrivals from `since` (absolute) on."""
+        fresh = frozenset(owned) - self._owned
+        self._owned = frozenset(owned)
+        ahead = [*self._waiting, *([self._next] if self._next is not None else [])]
+        found = [skipped for skipped in self._skipped if skipped.number % self._of in fresh]
+        ahead += [arrival for arrival in found if self._t0 + arrival.at >= since]
+        self._waiting = deque(sorted(ahead))
+        self._skipped.clear()
+        self._advance()
+        self._arm()
+
     def _advance(self) -> None:
-        share = self._share
+        if self._waiting:
+            self._next = self._waiting.popleft()
+            return
+        owned, of = self._owned, self._of
+        self._next = None
+        self._skipped.clear()
         for arrival in self._arrivals:
             if arrival.at >= self._end:
                 break
-            if share is None or share(arrival.number):
+            if of == 1 or arrival.number % of in owned:
                 self._next = arrival
                 return
-        self._next = None
+            self._skipped.append(arrival)
 
     def _arm(self) -> None:
         if self._next is not None:
@@ -128,9 +157,3 @@ class OpenLoad:
         finally:
             self._busy -= 1
             self._idle.append(session)
-
-
-def residues(owned: Collection[int], of: int) -> Callable[[int], bool]:
-    """The share of a worker that owns some of the numbers modulo `of`."""
-    mine = frozenset(owned)
-    return lambda number: number % of in mine

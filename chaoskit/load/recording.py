@@ -54,8 +54,10 @@ class _Cell:
 class Recorder:
     """Counts requests and hands them out as LoadSlots. Instants are absolute; used from one thread."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, shift: float = 0.0) -> None:
+        """`shift` is taken from every instant before it is put into its slot: the lead of this clock over another."""
         self.source = source
+        self._shift = 1e-6 - shift * 10
         self._cells: dict[tuple[str, int, int], _Cell] = {}
         self._causes: set[str] = set()
 
@@ -73,7 +75,8 @@ class Recorder:
         marks: tuple[str, ...] = (),
     ) -> None:
         """One request that succeeded (`cause` is empty) or failed; `status` is 0 where there was no answer."""
-        key = (name, int(planned * 10 + 1e-6), int(ended * 10 + 1e-6))
+        shift = self._shift
+        key = (name, int(planned * 10 + shift), int(ended * 10 + shift))
         cell = self._cells.get(key)
         if cell is None:
             cell = self._cells[key] = _Cell()
@@ -113,7 +116,7 @@ class Recorder:
 
     def dropped(self, name: str, planned: float, *, below_cap: bool, count: int = 1) -> None:
         """Requests that were planned and not sent."""
-        slot = int(planned * 10 + 1e-6)
+        slot = int(planned * 10 + self._shift)
         cell = self._cell((name, slot, slot))
         cell.dropped += count
         if below_cap:
@@ -121,7 +124,7 @@ class Recorder:
 
     def unfinished(self, name: str, planned: float, sent: float, bytes_out: int = 0, reconnects: int = 0) -> None:
         """One request that was sent and is still open when the load stops."""
-        cell = self._cell((name, int(planned * 10 + 1e-6), -1))
+        cell = self._cell((name, int(planned * 10 + self._shift), -1))
         cell.unfinished += 1
         lag = sent - planned
         bucket = min(ceil(log(lag) * _SCALE + _SHIFT), _LAST) if lag > LOWEST else 0

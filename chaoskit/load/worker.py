@@ -1,8 +1,10 @@
-"""The load worker's process: `python -m chaoskit.load.worker --connect SOCKET`. Talks to the harness, runs Locust."""
+"""The load worker's process: `python -m chaoskit.load.worker --connect SOCKET` talks to the harness and runs Locust;
+with a plan for several workers it is their master. `--join HOST:PORT` is one of those."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import resource
@@ -10,12 +12,15 @@ import sys
 import traceback
 
 import gevent
+import gevent.lock
 import gevent.socket
 
 # First of all: locust patches the standard library for gevent, and what was imported before keeps the old one.
-import locust  # noqa: F401
+import locust
+from gevent.queue import Queue
+from locust.env import Environment
 
-from chaoskit.load.generator import Generator
+from chaoskit.load.generator import Declared, Generator
 from chaoskit.load.wire import (
     Batch,
     Command,
@@ -35,7 +40,7 @@ from chaoskit.load.wire import (
 )
 from chaoskit.model.observation import Observation
 
-__all__ = ["main"]
+__all__ = ["Harness", "main"]
 
 log = logging.getLogger("chaoskit.load")
 
@@ -50,72 +55,86 @@ class Harness:
         self._socket = gevent.socket.socket(gevent.socket.AF_UNIX)
         self._socket.connect(path)
         self._lock = gevent.lock.RLock()
+        self.commands: Queue[Command | None] = Queue()
+        """What the harness says, in order; None at its end."""
+        gevent.spawn(self._read)
 
     def tell(self, report: Report) -> None:
-        with self._lock:
-            self._socket.sendall(pack(report))
+        self.pass_on(pack(report))
+
+    def pass_on(self, packed: bytes) -> None:
+        """Send a report that is packed already. Silent where the harness is gone: its end is in `commands`."""
+        with self._lock, contextlib.suppress(OSError):
+            self._socket.sendall(packed)
 
     def batch(self, observations: list[Observation]) -> None:
         self.tell(Batch(observations=observations))
 
-    def commands(self) -> gevent.queue.Queue[Command | None]:
-        """What the harness says, read by a greenlet; None at its end."""
-        said: gevent.queue.Queue[Command | None] = gevent.queue.Queue()
-
-        def read() -> None:
-            frames = Frames()
-            try:
-                while data := self._socket.recv(65536):
-                    for body in frames.feed(data):
-                        said.put(read_command(body))
-            except OSError:
-                log.warning("lost the harness")
-            said.put(None)
-
-        gevent.spawn(read)
-        return said
+    def _read(self) -> None:
+        frames = Frames()
+        try:
+            while data := self._socket.recv(65536):
+                for body in frames.feed(data):
+                    self.commands.put(read_command(body))
+        except OSError:
+            log.warning("lost the harness")
+        self.commands.put(None)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m chaoskit.load.worker", description=__doc__)
-    parser.add_argument("--connect", required=True, metavar="SOCKET", help="unix socket that the harness listens on")
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--connect", metavar="SOCKET", help="unix socket that the harness listens on")
+    where.add_argument("--join", metavar="HOST:PORT", help="master to join; CHAOSKIT_LOAD_TOKEN holds the token")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("locust").setLevel(logging.WARNING)
     raise_file_limit()
-    harness = Harness(arguments.connect)
-    commands = harness.commands()
+    if arguments.join:
+        from chaoskit.load.cluster import join
+
+        status = join(arguments.join)
+    else:
+        status = serve(Harness(arguments.connect))
+    # Listeners may have left threads or greenlets that never end.
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def serve(harness: Harness) -> int:
+    """Do what the harness says, to the end."""
     harness.tell(Hello(pid=os.getpid()))
-    said = commands.get()
+    said = harness.commands.get()
     if not isinstance(said, Plan):
-        return
+        return 1
     try:
-        serve(said.plan, harness, commands)
+        if said.plan.workers > 1:
+            from chaoskit.load.cluster import Master
+
+            Master(said.plan, harness).serve()
+        else:
+            _alone(said.plan, harness)
     except Exception as error:  # noqa: BLE001 - the harness must learn why, whatever it was
         traceback.print_exc()
         harness.tell(Failed(because=f"{type(error).__name__}: {error}"))
-    # Listeners may have left threads or greenlets that never end.
-    sys.stderr.flush()
-    os._exit(0)
+        return 1
+    return 0
 
 
-def serve(plan: LoadPlan, harness: Harness, commands: gevent.queue.Queue[Command | None]) -> None:
-    """Follow the harness' commands to the end."""
-    generator = Generator(plan, harness.batch, source=plan.source)
-    generator.prepare()
+def _alone(plan: LoadPlan, harness: Harness) -> None:
+    environment = Environment(user_classes=[Declared], events=locust.events)
+    environment.create_local_runner()
+    generator = Generator(plan, environment, harness.batch, source=plan.source)
+    generator.drained.rawlink(lambda _: gevent.spawn(harness.tell, Drained()))
     harness.tell(Ready())
-    while True:
-        command = commands.get()
+    while (command := harness.commands.get()) is not None:
         if isinstance(command, Start):
             generator.start(command.t0, command.duration)
-            generator.done.rawlink(lambda _: gevent.spawn(harness.tell, Drained()))
         elif isinstance(command, Stop):
             generator.stop(command.grace)
             harness.tell(Done())
-            generator.quit(_QUIT)
-            return
-        elif command is None:
-            return
+            break
+    generator.quit(_QUIT)
 
 
 def raise_file_limit() -> None:
