@@ -33,7 +33,7 @@ from chaoskit.model.undo import Undo
 from chaoskit.model.verdict import Finding, Gate, Verdict, merge
 from chaoskit.reading import load_target
 from chaoskit.recorder import Listener
-from chaoskit.registry import find, kinds
+from chaoskit.registry import find, kinds, undo_owners
 from chaoskit.stage import Stage
 from chaoskit.steps import carry_out_steps
 from chaoskit.store import Store, save_run, slug
@@ -233,6 +233,8 @@ class _Runner:
 
     def _begin(self, stage: Stage) -> None:
         assert self.driver is not None, "the load worker was prepared with the deploy"
+        # Finding who undoes what imports a good deal: in the warmup, not when a fault is due to come out.
+        threading.Thread(target=undo_owners, name="undo-owners", daemon=True).start()
         total = self.experiment.phases.total
         self.t0 = slot_start(time.monotonic() + _LEAD + SLOT)
         self.started_wall = time.time() + (self.t0 - time.monotonic())
