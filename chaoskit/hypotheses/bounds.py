@@ -114,14 +114,16 @@ class LoadClaim(Claim):
     ) -> Part:
         unit = bound.measure.unit
         samples = bound.measure.samples(view)
-        if not self.by_point and seen.interval is None:
+        # "None" and "all" leave no room for an error of measurement: a single one that is otherwise refutes.
+        by_point = self.by_point or (unit == "share" and limit in (0.0, 1.0))
+        if not by_point and seen.interval is None:
             because = (
                 f"{what} in {phase} has no interval: {seen.blocks} blocks of a second are too few"
                 f" (it takes {MINIMUM_BLOCKS}; `judge: point` does without)"
             )
             return Part(Verdict.INCONCLUSIVE, because, seen.value, unit, None, phase, samples, view.spans)
         most, least = (limit, None) if bound.upper else (None, limit)
-        verdict = compared(seen.value, None if self.by_point else seen.interval, most=most, least=least)
+        verdict = compared(seen.value, None if by_point else seen.interval, most=most, least=least)
         detail = "; ".join(filter(None, [between(seen.interval, unit), f"{samples} requests"]))
         measured = f"{what} was {_value_text(seen.value, unit, view)} in {phase} ({detail})"
         bound_text = amount(limit, unit)

@@ -1,0 +1,133 @@
+"""breaker: one that does what it should, and each way in which one does not."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from chaoskit.hypotheses.breaker import Breaker
+from chaoskit.model.verdict import Verdict
+from chaoskit.testing import HistoryBuilder
+from tests.hypotheses.histories import EDGE, healthy, with_breaker
+
+FULL = Breaker(edge=EDGE, opens_within=2.0, fails_fast=0.1, trials=1, tries_every=2.3, closes_within=6.0, openings=1)
+STAYS = Breaker(edge=EDGE, stays="closed")
+
+
+def asked(took: float) -> HistoryBuilder:
+    """Orders is asked all through the fault, and calls nobody."""
+    return (
+        healthy().calls("gateway->orders", "fault", rate=80, took=took, path="/checkout").calls(EDGE, "fault", rate=0)
+    )
+
+
+def without_breaker() -> HistoryBuilder:
+    """40 slots, each of them waiting 5 s for an answer: calls stop crossing, but nothing is open."""
+    built = asked(1.0)
+    for start in (8.0, 13.0):
+        for number in range(40):
+            built.call("orders->payments.1", start + number / 80, 5.0, outcome="abandoned")
+    return built
+
+
+def flapping() -> HistoryBuilder:
+    built = asked(0.01)
+    for start in (9.0, 11.0, 13.0, 15.0):
+        built.calls(EDGE, (start, start + 1.0), rate=80, took=0.05)
+    return built
+
+
+@pytest.mark.parametrize(
+    ("claim", "built", "verdict", "said"),
+    [
+        (FULL, with_breaker(), Verdict.SUPPORTED, "after the fault went in, within 2 s; it had orders"),
+        (FULL, with_breaker(opens_after=3.0, trials=(13.4, 15.9)), Verdict.REFUTED, "later than 2 s"),
+        (FULL, healthy(), Verdict.REFUTED, "did not open in the 10 s of the fault"),
+        (FULL, without_breaker(), Verdict.REFUTED, "did not open"),
+        (FULL, with_breaker(fails_in=0.5), Verdict.REFUTED, "answer 95% of"),
+        (FULL, with_breaker(calls_at_trial=20), Verdict.REFUTED, "let 20 calls cross when it tried again"),
+        (FULL, with_breaker(trials=(9.5, 11.0, 12.5, 14.0, 15.5, 17.0)), Verdict.REFUTED, "not the 2.3 s that are"),
+        (FULL, with_breaker(trials=(), closing_trial=None), Verdict.REFUTED, "had not closed 6 s after"),
+        (Breaker(edge=EDGE, closes_within=3.0), with_breaker(closing_trial=22.0), Verdict.REFUTED, "closed 4.2 s"),
+        (Breaker(edge=EDGE, openings=1), flapping(), Verdict.REFUTED, "it flaps"),
+        (Breaker(edge=EDGE, openings=1), with_breaker(), Verdict.SUPPORTED, "1 time, at most 1"),
+        (STAYS, healthy(), Verdict.SUPPORTED, "stayed closed: 1920 calls crossed"),
+        (STAYS, with_breaker(), Verdict.REFUTED, "opened at 8.5 s and was open for"),
+        (STAYS, without_breaker(), Verdict.SUPPORTED, "stayed closed"),
+    ],
+    ids=[
+        "as it should", "opens late", "never opens", "no breaker", "fails slowly", "herd", "tries too often",
+        "never tries again", "closes late", "flaps", "opens once", "stays closed", "opens, should not", "full bulkhead",
+    ],
+)  # fmt: skip
+def test_breakers_good_and_bad(claim: Breaker, built: HistoryBuilder, verdict: Verdict, said: str) -> None:
+    finding = claim.judge(built.build())
+    assert (finding.verdict, said in finding.because) == (verdict, True), finding.because
+    assert finding.lane == EDGE
+
+
+def test_one_that_never_tries_again_is_named_for_that_too() -> None:
+    finding = Breaker(edge=EDGE, trials=1).judge(with_breaker(trials=(), closing_trial=None).build())
+    assert (finding.verdict, "never tried again" in finding.because) == (Verdict.INCONCLUSIVE, True)
+
+
+def test_health_checks_over_the_edge_do_not_keep_it_looking_closed() -> None:
+    built = with_breaker().calls(EDGE, rate=10, took=0.01, method="GET", path="/health/ready")
+    assert FULL.judge(built.build()).verdict is Verdict.SUPPORTED
+
+
+def test_a_closed_listener_hides_the_calls_and_the_metric_speaks_for_them() -> None:
+    built = with_breaker().closed_listener(EDGE, "fault")
+    claim = Breaker(edge=EDGE, opens_within=2.0, closes_within=6.0, holds_in=("fault",))
+    blind = claim.judge(built.build())
+    assert (blind.verdict, "could not be seen for 10 s" in blind.because) == (Verdict.INCONCLUSIVE, True), blind.because
+    told = built.breaker(EDGE, 1.0, "closed").breaker(EDGE, 9.0, "open").breaker(EDGE, 19.0, "closed").build()
+    finding = Breaker(edge=EDGE, opens_within=2.0, closes_within=6.0).judge(told)
+    assert finding.verdict is Verdict.SUPPORTED, finding.because
+
+
+def test_a_metric_that_tells_another_story_is_mentioned_and_refutes_where_it_must_agree() -> None:
+    built = with_breaker(trials=(15.9,)).breaker(EDGE, 1.0, "closed")
+    finding = Breaker(edge=EDGE, opens_within=2.0).judge(built.build())
+    assert (finding.verdict, "metric of orders said closed" in finding.because) == (Verdict.SUPPORTED, True)
+    assert Breaker(edge=EDGE, metric="agrees").judge(built.build()).verdict is Verdict.REFUTED
+    honest = built.breaker(EDGE, 9.0, "open").breaker(EDGE, 19.0, "closed").build()
+    assert Breaker(edge=EDGE, metric="agrees").judge(honest).verdict is Verdict.SUPPORTED
+    assert Breaker(edge=EDGE, metric="agrees").judge(with_breaker().build()).verdict is Verdict.INCONCLUSIVE
+
+
+def test_counts_by_slot_are_enough_but_for_the_size_of_a_trial() -> None:
+    history = with_breaker().counts_only().build()
+    claim = Breaker(edge=EDGE, opens_within=2.0, fails_fast=0.1, closes_within=6.0)
+    assert claim.judge(history).verdict is Verdict.SUPPORTED, claim.judge(history).because
+    finding = Breaker(edge=EDGE, trials=1).judge(history)
+    assert (finding.verdict, "for the tap to keep each" in finding.because) == (Verdict.INCONCLUSIVE, True)
+
+
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        (HistoryBuilder(), "could not be seen"),
+        (HistoryBuilder().phases(fault=0, recovery=0), "never reached fault or recovery"),
+        (healthy().calls("gateway->orders", (7.0, 24.0), rate=0, path="/checkout"), "could not be seen"),
+    ],
+    ids=["nothing crossed", "cut short", "nobody asked"],
+)
+def test_what_a_breaker_cannot_be_told_from(built: HistoryBuilder, said: str) -> None:
+    finding = STAYS.judge(built.build())
+    assert (finding.verdict, said in finding.because) == (Verdict.INCONCLUSIVE, True), finding.because
+
+
+def test_a_fault_too_short_to_open_in_tells_nothing() -> None:
+    built = HistoryBuilder().phases(fault=1).calls("gateway->orders", rate=80).calls(EDGE, rate=80).fault("l", on=EDGE)
+    assert Breaker(edge=EDGE, opens_within=2.0).judge(built.build()).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("written", [{}, {"stays": "closed", "trials": 1}])
+def test_a_claim_that_says_nothing_or_contradicts_itself_is_refused(written: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="expected stays: closed"):
+        Breaker.model_validate({"edge": EDGE, **written})
+
+
+def test_edges_that_are_not_there_are_told() -> None:
+    assert "did you mean" in Breaker(edge="order->payments", stays="closed").check(healthy().build().topology, [])[0][1]

@@ -1,0 +1,101 @@
+"""health: honest checks, and each way in which they lie."""
+
+from __future__ import annotations
+
+import pytest
+
+from chaoskit.hypotheses.health import Health
+from chaoskit.model.verdict import Verdict
+from chaoskit.testing import HistoryBuilder
+from tests.hypotheses.histories import healthy
+
+CLAIM = Health(service="orders", within=2.0)
+
+
+def failing() -> HistoryBuilder:
+    return healthy().load("checkout", "fault", rate=80, failures={"status 503": 1.0})
+
+
+def honest() -> HistoryBuilder:
+    return failing().probe("orders/ready", (8.5, 18.5), ok=False)
+
+
+@pytest.mark.parametrize(
+    ("built", "verdict", "said"),
+    [
+        (honest(), Verdict.SUPPORTED, "said no 500 ms after latency +50 ms went in at 8.0 s, within 2 s; readiness"),
+        (failing(), Verdict.REFUTED, "while 66% of the requests failed: it lied for 10 s"),
+        (failing().probe("orders/ready", (11.0, 18.5), ok=False), Verdict.REFUTED, "said no 3 s after"),
+        (failing().probe("orders/ready", (8.5, 10.0), ok=False), Verdict.REFUTED, "went back to yes"),
+        (failing().probe("orders/ready", (8.5, 22.0), ok=False), Verdict.REFUTED, "yes again 4 s after its end, later"),
+        (failing().probe("orders/ready", (8.5, 24.0), ok=False), Verdict.REFUTED, "had not returned 6 s after"),
+        (honest().probe("orders/ready", (4.0, 4.5), ok=False), Verdict.REFUTED, "false alarm"),
+        (honest().probe("orders/live", (4.0, 4.5), ok=False), Verdict.REFUTED, "liveness of orders raised a false"),
+        (honest().probe("orders/live", (9.0, 11.0), ok=False), Verdict.REFUTED, "liveness of orders said no for 2 s"),
+    ],
+    ids=[
+        "honest",
+        "always yes",
+        "late",
+        "went back",
+        "returns late",
+        "stays no",
+        "false alarm",
+        "live too",
+        "live falls",
+    ],
+)
+def test_checks_that_tell_the_truth_and_checks_that_lie(built: HistoryBuilder, verdict: Verdict, said: str) -> None:
+    finding = CLAIM.judge(built.build())
+    assert (finding.verdict, said in finding.because) == (verdict, True), finding.because
+
+
+def test_the_seconds_of_a_lie_are_measured_and_drawn() -> None:
+    finding = CLAIM.judge(failing().build())
+    assert (finding.measured, finding.unit, finding.evidence) == (10.0, "s", ((8.0, 18.0),))
+    assert finding.lane == "orders"
+
+
+def test_a_service_that_does_not_need_what_is_broken_stays_ready() -> None:
+    claim = Health(service="orders", ready="stays")
+    assert claim.judge(healthy().build()).verdict is Verdict.SUPPORTED
+    finding = claim.judge(healthy().probe("orders/ready", (9.0, 10.0), ok=False).build())
+    assert (finding.verdict, finding.measured) == (Verdict.REFUTED, pytest.approx(1.0))
+
+
+def test_every_replica_is_judged_and_one_liar_is_named() -> None:
+    built = failing().probe("payments/ready").probe("payments/live").probe("payments/ready", (8.5, 18.2), ok=False)
+    assert Health(service="payments").judge(built.build()).verdict is Verdict.SUPPORTED
+    finding = Health(service="payments").judge(built.probe("payments.2/ready").build())
+    assert (finding.verdict, "payments.2" in finding.because) == (Verdict.REFUTED, True)
+    assert "payments.1" not in finding.because
+
+
+def test_a_liveness_that_may_fall_is_not_judged() -> None:
+    built = honest().probe("orders/live", (9.0, 11.0), ok=False)
+    assert Health(service="orders", live="any").judge(built.build()).verdict is Verdict.SUPPORTED
+
+
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        (HistoryBuilder().load("checkout", rate=80).fault("latency", on="orders->payments"), "was never asked"),
+        (HistoryBuilder().probe("orders/ready").probe("orders/live"), "no fault was in"),
+        (
+            HistoryBuilder().probe("orders/ready").probe("orders/live").fault("l", on="orders", at=8, until=9),
+            "too short",
+        ),
+    ],
+    ids=["never asked", "no fault", "a short fault"],
+)
+def test_what_health_cannot_tell(built: HistoryBuilder, said: str) -> None:
+    finding = CLAIM.judge(built.build())
+    assert (finding.verdict, said in finding.because) == (Verdict.INCONCLUSIVE, True), finding.because
+
+
+def test_services_and_endpoints_that_are_not_there_are_told() -> None:
+    topology = HistoryBuilder().build().topology
+    assert "did you mean 'orders'" in Health(service="order").check(topology, [])[0][1]
+    assert Health(service="postgres").check(topology, []) == [
+        ("ready", "postgres has no ready endpoint in its target's health")
+    ]

@@ -1,0 +1,79 @@
+"""recovery: back in time, late, never, not for long; and too little to tell."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from chaoskit.hypotheses.recovery import Recovery
+from chaoskit.model.spans import Span
+from chaoskit.model.verdict import Verdict
+from chaoskit.testing import HistoryBuilder
+from tests.hypotheses.histories import healthy
+
+CLAIM = Recovery(within=3.0)
+
+
+def failing(*spans: Span, built: HistoryBuilder | None = None) -> HistoryBuilder:
+    built = built or healthy()
+    for span in spans:
+        built.load("checkout", span, rate=80, failures={"status 503": 1.0})
+    return built
+
+
+@pytest.mark.parametrize(
+    ("built", "verdict", "measured", "said"),
+    [
+        (healthy(), Verdict.SUPPORTED, 0.0, "no request failed on the way"),
+        (
+            failing((8.0, 19.0)),
+            Verdict.SUPPORTED,
+            1.0,
+            "held again 1 s after the fault's end at 18.0 s, at most 3 s; 880",
+        ),
+        (failing((8.0, 22.5)), Verdict.REFUTED, 4.5, "later than 3 s"),
+        (failing((8.0, 24.0)), Verdict.REFUTED, math.inf, "what still broke: error rate ≤ 1%"),
+        (failing((8.0, 19.0), (22.0, 23.0)), Verdict.REFUTED, 1.0, "but it did not last"),
+        (healthy().load("checkout", (18.0, 23.0), rate=80, response=1.0), Verdict.REFUTED, 5.0, "later than"),
+    ],
+    ids=["never away", "in time", "late", "never", "not for long", "slow for long"],
+)
+def test_recovery_is_judged(built: HistoryBuilder, verdict: Verdict, measured: float, said: str) -> None:
+    finding = CLAIM.judge(built.build())
+    assert (finding.verdict, said in finding.because) == (verdict, True), finding.because
+    assert finding.measured == pytest.approx(measured)
+    assert finding.phase == "recovery"
+
+
+def test_the_seconds_that_broke_again_are_the_evidence() -> None:
+    assert CLAIM.judge(failing((22.0, 23.0)).build()).evidence == ((22.0, 23.0),)
+
+
+def test_requests_lost_on_the_way_can_be_bounded() -> None:
+    history = failing((8.0, 9.0)).build()
+    assert Recovery(within=3.0, lost=100).judge(history).verdict is Verdict.SUPPORTED
+    finding = Recovery(within=3.0, lost=50).judge(history)
+    assert (finding.verdict, finding.measured) == (Verdict.REFUTED, 80.0)
+
+
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        (HistoryBuilder().load("checkout", rate=80).fault("kill", on="payments"), "names no steady state"),
+        (HistoryBuilder().steady_state(p95=0.25).load("checkout", rate=80), "no end of a fault"),
+        (healthy().fault("kill", on="payments", undone=False), "no end of a fault"),
+        (failing((8.0, 20.0), built=healthy().window("recovery", (18.0, 20.0))), "too short to see it hold"),
+        (healthy().window("recovery"), "never reached recovery"),
+    ],
+    ids=["no steady state", "no fault", "a fault still in", "cut short", "no recovery"],
+)
+def test_what_recovery_cannot_tell(built: HistoryBuilder, said: str) -> None:
+    finding = CLAIM.judge(built.build())
+    assert (finding.verdict, said in finding.because) == (Verdict.INCONCLUSIVE, True), finding.because
+
+
+def test_without_any_request_after_the_fault_nothing_recovered_and_nothing_did_not() -> None:
+    history = HistoryBuilder().steady_state(p95=0.25).load("checkout", "baseline", rate=80).fault("kill", on="payments")
+    finding = CLAIM.judge(history.build())
+    assert (finding.verdict, "no request was planned" in finding.because) == (Verdict.INCONCLUSIVE, True)
