@@ -92,7 +92,8 @@ def append(self, record, *, sync=True):
         raise OSError(28, os.strerror(28))
 g.Guardian._append = append
 g.main()
-''', "run", {str(tmp_path / "run.journal")!r}, str(os.getpid()), str(theirs.fileno()), "true"], pass_fds=[theirs.fileno()])
+''', "run", {str(tmp_path / "run.journal")!r}, str(os.getpid()), str(theirs.fileno()), "true"],
+    pass_fds=[theirs.fileno()])
 theirs.close()
 lines = ours.makefile("r")
 lines.readline()
@@ -143,7 +144,7 @@ def test_a_process_runs_as_the_user_that_is_named() -> None:
     with Guardian("run-1") as guardian:
         child = guardian.launch(LaunchSpec(name="x", argv=("sleep", "300"), env=ENV, cwd="/", user="nobody"))
         assert Path(f"/proc/{child.pid}").stat().st_uid == 65534
-        with pytest.raises(DeployError, match="no such name|not found"):
+        with pytest.raises(DeployError, match=r"not found"):
             guardian.launch(LaunchSpec(name="x", argv=("sleep", "300"), env=ENV, user="nobody-there-is"))
 
 
