@@ -24,18 +24,23 @@ _MOST_HEAD = 128 * 1024
 _MOST_LINE = 16 * 1024
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^\s]+ HTTP/1\.[01]$")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [0-9]{3}(?: |$)")
+_WHOLE_REQUEST = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) [^\s]+ HTTP/1\.[01]\r\n")
+_WHOLE_RESPONSE = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2})[ \r]")
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
 class Head:
     """A message's head as it came (`raw`, with its empty line), and lower-cased to look headers up in."""
 
-    __slots__ = ("line", "low", "raw")
+    __slots__ = ("low", "raw")
 
-    def __init__(self, raw: bytes) -> None:
+    def __init__(self, raw: bytes, low: bytes = b"") -> None:
         self.raw = raw
-        self.line = raw[: raw.index(b"\r\n")]
-        self.low = raw.lower()
+        self.low = low or raw.lower()
+
+    @property
+    def line(self) -> bytes:
+        return self.raw[: self.raw.index(b"\r\n")]
 
     def header(self, name: bytes) -> bytes | None:
         """Value of the first header `name` (in lower case); its case is kept."""
@@ -47,16 +52,16 @@ class Head:
 
     @property
     def method(self) -> bytes:
-        return self.line[: self.line.index(b" ")]
+        return self.raw[: self.raw.index(b" ")]
 
     @property
     def path(self) -> bytes:
         """Target of a request, query included."""
-        return self.line.split(b" ", 2)[1]
+        return self.raw.split(b" ", 2)[1]
 
     @property
     def status(self) -> int:
-        return int(self.line[9:12])
+        return int(self.raw[9:12])
 
 
 class _Messages:
@@ -206,6 +211,16 @@ class Requests(_Messages):
 
     __slots__ = ()
 
+    def whole(self, data: bytes) -> Head | None:
+        """The short way for what most requests are: `data` is exactly one of them, without a body. Else None, and
+        `step` has to read it."""
+        if self.state or self.partial or data.find(b"\r\n\r\n") != len(data) - 4 or not _WHOLE_REQUEST.match(data):
+            return None
+        low = data.lower()
+        if low.find(b"\r\ncontent-length:") >= 0 or low.find(b"\r\ntransfer-encoding:") >= 0:
+            return None
+        return Head(data, low)
+
     def plausible(self, data: bytes, begin: int) -> bool:
         first = data[begin : begin + 32]
         method, space, _ = first.partition(b" ")
@@ -233,6 +248,28 @@ class Responses(_Messages):
         self.interim = False
         """Whether the last HEAD was of a 1xx answer, which another one follows."""
         self.upgraded = False
+
+    def whole(self, data: bytes) -> int:
+        """The short way for what most answers are: `data` is exactly one of them, of known length. Its status, else 0,
+        and `step` has to read it."""
+        if self.state or self.partial or not self.methods or self.methods[0] in (b"HEAD", b"CONNECT"):
+            return 0
+        found = _WHOLE_RESPONSE.match(data)
+        end = data.find(b"\r\n\r\n")
+        if found is None or end < 0:
+            return 0
+        low = data[: end + 2].lower()
+        at = low.find(b"\r\ncontent-length:")
+        if at < 0 or low.find(b"\r\ntransfer-encoding:") >= 0:
+            return 0
+        length = low[at + 17 : low.index(b"\r\n", at + 17)].strip(b" \t")
+        if not length.isdigit() or end + 4 + int(length) != len(data):
+            return 0
+        status = int(found[1])
+        if status in (204, 304):
+            return 0
+        self.methods.popleft()
+        return status
 
     def plausible(self, data: bytes, begin: int) -> bool:
         first = data[begin : begin + 7]

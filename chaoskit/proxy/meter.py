@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from chaoskit.proxy.http1 import HEAD, MORE, OPAQUE, Head, Requests, Responses
+from chaoskit.proxy.http1 import HEAD, MORE, OPAQUE, Requests, Responses
 from chaoskit.proxy.tap import Call, Tap
 from chaoskit.proxy.toxic import UPSTREAM
 
@@ -127,13 +127,21 @@ class HttpMeter(Meter):
             tap.roll(now)
         tap.bytes_up += len(data)
         requests = self.requests
+        head = requests.whole(data)
+        if head is not None:
+            call = self.begin(now)
+            call.head = head
+            call.bytes_up = len(data)
+            self.responses.methods.append(head.method)
+            return
         at, size = 0, len(data)
         while at < size:
             event, end = requests.step(data, at)
             if event == HEAD:
                 call = self.begun or self.begin(now)
                 assert requests.head is not None
-                self.describe(call, requests.head)
+                call.head = requests.head
+                self.responses.methods.append(requests.head.method)
                 call.bytes_up += end - at
                 self.begun = None if requests.over else call
             elif event == MORE:
@@ -141,7 +149,7 @@ class HttpMeter(Meter):
                 call.bytes_up += end - at
                 self.begun = call
             elif event == OPAQUE:
-                if self.begun is not None and self.begun in self.calls and not self.begun.method:
+                if self.begun is not None and self.begun in self.calls and self.begun.head is None:
                     self.forget(self.begun)
                 self.begun = None
                 return
@@ -158,6 +166,14 @@ class HttpMeter(Meter):
         tap.bytes_down += len(data)
         responses = self.responses
         calls = self.calls
+        status = responses.whole(data)
+        if status:
+            if calls:
+                call = calls[0]
+                call.status = status
+                call.bytes_down += len(data)
+                self.end(call, "answered", now)
+            return
         at, size = 0, len(data)
         while at < size:
             event, end = responses.step(data, at)
@@ -184,22 +200,6 @@ class HttpMeter(Meter):
     def callee_ended(self, now: float) -> None:
         if self.responses.end_of_stream() and self.calls:
             self.end(self.calls[0], "answered", now)
-
-    def describe(self, call: Call, head: Head) -> None:
-        """Fill in what the request's head says, and expect its answer."""
-        method, path, _ = head.line.split(b" ", 2)
-        self.responses.methods.append(method)
-        call.method = method.decode("latin-1")
-        call.path = path.decode("latin-1")
-        low = head.low
-        at = low.find(b"\r\ntraceparent:")
-        if at >= 0:
-            # version-traceid-parentid-flags, https://www.w3.org/TR/trace-context/
-            parts = low[at + 14 : low.index(b"\r\n", at + 14)].strip().split(b"-")
-            if len(parts) >= 4 and len(parts[1]) == 32 and len(parts[2]) == 16:
-                call.trace_id = parts[1].decode("latin-1")
-                call.span_id = parts[2].decode("latin-1")
-        call.key = low.find(b"\r\nidempotency-key:") >= 0
 
     def forget(self, call: Call) -> None:
         """What looked like a request was none."""
@@ -230,7 +230,7 @@ class TurnMeter(Meter):
             if self.protocol == "postgres" and data.startswith(_TERMINATE):
                 return  # a goodbye, which nothing answers
             call = self.begin(now)
-            call.method = self.name_of(data)
+            call.verb = self.name_of(data)
         call.bytes_up += len(data)
 
     def received(self, data: bytes, now: float) -> None:

@@ -14,6 +14,7 @@ from zlib import crc32
 
 from chaoskit.model.histogram import bucket_of, encode
 from chaoskit.model.observation import SLOT, TapCall, TapSlot, slot_start
+from chaoskit.proxy.http1 import Head
 
 __all__ = ["CALLS_PER_SECOND", "SOURCE", "Call", "Hub", "Metering", "Tap"]
 
@@ -25,7 +26,7 @@ _MOST_WAITING = 100_000
 
 
 class Call:
-    """One call while it is open."""
+    """One call while it is open. What its head says is read only where the call is kept."""
 
     __slots__ = (
         "bytes_down",
@@ -33,15 +34,12 @@ class Call:
         "connection",
         "end",
         "first",
-        "key",
-        "method",
+        "head",
         "outcome",
-        "path",
-        "span_id",
         "start",
         "status",
         "toxics",
-        "trace_id",
+        "verb",
     )
 
     def __init__(self, start: float, connection: int, first: bool) -> None:
@@ -49,29 +47,43 @@ class Call:
         self.connection = connection
         self.first = first
         self.end: float | None = None
-        self.status: int | None = None
-        self.method = self.path = self.trace_id = self.span_id = ""
+        self.status = 0
+        self.head: Head | None = None
+        self.verb = ""
+        """What it asks for, where there is no head to say so."""
         self.outcome = "open"
         self.bytes_up = self.bytes_down = 0
-        self.key = False
         self.toxics: tuple[str, ...] = ()
+
+    def trace(self) -> tuple[str, str]:
+        """Trace id and span id of its traceparent (https://www.w3.org/TR/trace-context/), empty where it has none."""
+        if self.head is not None:
+            low = self.head.low
+            at = low.find(b"\r\ntraceparent:")
+            if at >= 0:
+                parts = low[at + 14 : low.index(b"\r\n", at + 14)].strip().split(b"-")
+                if len(parts) >= 4 and len(parts[1]) == 32 and len(parts[2]) == 16:
+                    return parts[1].decode("latin-1"), parts[2].decode("latin-1")
+        return "", ""
 
     def kept(self) -> TapCall:
         """As it is reported."""
+        trace_id, span_id = self.trace()
+        head = self.head
         return TapCall(
             start=self.start,
             end=self.end,
-            method=self.method,
-            path=self.path,
-            status=self.status,
-            trace_id=self.trace_id,
-            span_id=self.span_id,
+            method=self.verb if head is None else head.method.decode("latin-1"),
+            path="" if head is None else head.path.decode("latin-1"),
+            status=self.status or None,
+            trace_id=trace_id,
+            span_id=span_id,
             connection=self.connection,
             first=self.first,
             outcome=self.outcome,
             bytes_up=self.bytes_up,
             bytes_down=self.bytes_down,
-            key=self.key,
+            key=head is not None and b"\r\nidempotency-key:" in head.low,
             toxics=self.toxics,
         )
 
@@ -120,9 +132,10 @@ class Hub:
         for tap in self.taps:
             tap.flush(now)
 
-    def keeps(self, trace_id: str, number: int) -> bool:
-        """Whether calls of this trace are kept; without one, each 2^level-th connection's are."""
-        return not self.mask or not (crc32(trace_id.encode()) if trace_id else number) & self.mask
+    def keeps(self, call: Call) -> bool:
+        """Whether calls of this trace are kept; without one, those of each 2^level-th connection are."""
+        trace_id, _ = call.trace()
+        return not (crc32(trace_id.encode()) if trace_id else call.connection) & self.mask
 
     def raise_level(self) -> None:
         self.level = min(self.level + 1, 30)
@@ -191,7 +204,7 @@ class Tap:
         self.opened = self.closed = self.cut = self.started = self.ended = self.left_out = 0
         self.bytes_up = self.bytes_down = 0
         self.took: dict[int, int] = {}
-        self.statuses: dict[str, int] = {}
+        self.statuses: dict[int, int] = {}
         self.outcomes: dict[str, int] = {}
         self.hits: dict[str, int] = {}
         self.calls: list[TapCall] = []
@@ -219,11 +232,10 @@ class Tap:
             index = bucket_of(call.end - call.start)
             self.took[index] = self.took.get(index, 0) + 1
         self.outcomes[call.outcome] = self.outcomes.get(call.outcome, 0) + 1
-        if call.status is not None:
-            status = str(call.status)
-            self.statuses[status] = self.statuses.get(status, 0) + 1
+        if call.status:
+            self.statuses[call.status] = self.statuses.get(call.status, 0) + 1
         hub = self.hub
-        if hub.mask and not hub.keeps(call.trace_id, call.connection):
+        if hub.mask and not hub.keeps(call):
             self.left_out += 1
             return
         self.calls.append(call.kept())
@@ -273,7 +285,7 @@ class Tap:
                 started=self.started,
                 ended=self.ended,
                 took=encode(self.took),
-                statuses=self.statuses,
+                statuses={str(status): count for status, count in self.statuses.items()},
                 outcomes=self.outcomes,
                 hits=self.hits,
                 calls=tuple(self.calls),
