@@ -17,7 +17,7 @@ EXPERIMENT = """
 title: It holds
 target: {target}
 load: {{rate: 20/s, requests: [{{name: page, path: /page, timeout: 1s}}]}}
-phases: {{warmup: 1s, baseline: 2s, fault: 2s, recovery: 1s}}
+phases: {{warmup: 1s, baseline: 4s, fault: 4s, recovery: 1s}}
 blast_radius: [front->back]
 faults:
   - {{kind: latency, on: front->back, add: 50ms}}
@@ -122,6 +122,6 @@ def test_what_is_wrong_in_a_file_is_said_with_its_place(
 
 
 def test_a_missing_file_is_said(chaoskit: Callable[..., Command]) -> None:
-    code, out, err = chaoskit("run", "nowhere.yaml").finish(30.0)
+    code, _, err = chaoskit("run", "nowhere.yaml").finish(30.0)
     assert code == 2
     assert "nowhere.yaml" in err and "Traceback" not in err
