@@ -12,10 +12,12 @@ Rebuilt from disk it judges the same: nothing in here knows a clock.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
+from heapq import merge
 from typing import TypeVar
 
 import msgspec
@@ -105,6 +107,10 @@ class SteadyBound(msgspec.Struct, frozen=True, kw_only=True):
         return (self.most is None or value <= self.most) and (self.least is None or value >= self.least)
 
 
+def _at(seen: Observation) -> float:
+    return seen.at
+
+
 class History:
     """Observations of a run with its topology, windows and faults; `during` gives the same, limited to a phase."""
 
@@ -116,7 +122,7 @@ class History:
         faults: Sequence[FaultSpan] = (),
         steady_state: Sequence[SteadyBound] = (),
     ) -> None:
-        self.observations: list[Observation] = sorted(observations, key=lambda seen: seen.at)
+        self.observations: list[Observation] = sorted(observations, key=_at)
         self.topology = topology
         self.windows = windows
         self.faults = tuple(faults)
@@ -130,7 +136,7 @@ class History:
 
     def between(self, spans: Sequence[Span]) -> History:
         """The part in these spans (start included, end excluded)."""
-        _ = self._by_kind, self._injections, self._booked_load  # computed once, shared by all views
+        _ = self._by_kind, self._injections, self._booked_load, self._taps  # computed once, shared by all views
         view = copy.copy(self)
         view.spans = tuple(spans)
         return view
@@ -168,8 +174,9 @@ class History:
 
     @cached_property
     def _booked_load(self) -> list[tuple[float, LoadSlot]]:
-        slots = self._by_kind.get(LoadSlot, [])
-        return [(self._booked(slot), slot) for slot in slots if isinstance(slot, LoadSlot)]
+        slots = [slot for slot in self._by_kind.get(LoadSlot, []) if isinstance(slot, LoadSlot)]
+        last = max(self._injections, default=-math.inf)  # what was planned after it needs no look
+        return [(slot.at if slot.at >= last else self._booked(slot), slot) for slot in slots]
 
     def load(self, name: str = "") -> LoadView:
         """Requests called `name` (a glob such as `cart*`; empty for all) that count in this view's spans."""
@@ -187,8 +194,20 @@ class History:
 
     def tap(self, edge: str) -> TapView:
         """What crossed an edge; `orders->payments` means all its replicas together."""
-        names = {found.name for found in self.topology.select_edges(edge)}
-        return TapView([seen for seen in self._seen(TapSlot) if seen.edge in names], self.view_spans)
+        parts = [self._taps.get(found.name, []) for found in self.topology.select_edges(edge)]
+        slots = parts[0] if len(parts) == 1 else list(merge(*parts, key=_at))
+        if self.spans is not None:
+            slots = [slot for slot in slots if within(slot.at, self.spans)]
+        return TapView(slots, self.view_spans)
+
+    @cached_property
+    def _taps(self) -> dict[str, list[TapSlot]]:
+        """Tap slots by edge, in order."""
+        found: dict[str, list[TapSlot]] = {}
+        for seen in self._by_kind.get(TapSlot, []):
+            if isinstance(seen, TapSlot):
+                found.setdefault(seen.edge, []).append(seen)
+        return found
 
     def probe(self, name: str) -> list[ProbeResult]:
         """Answers of one health check (`orders/ready`); of all replicas for `payments/ready`."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from chaoskit.interfaces import Reporter
+from chaoskit.model.breaker_lane import breaker_lanes as model_breaker_lanes
 from chaoskit.model.history import FaultSpan, History
 from chaoskit.model.observation import TapSlot
 from chaoskit.model.run import Run
@@ -34,7 +35,6 @@ from chaoskit.reporters.lanes import (
     fault_lanes,
     health_lanes,
     listener_lanes,
-    reported_states,
 )
 from chaoskit.reporters.logs import log_parts
 from chaoskit.reporters.story import (
@@ -103,7 +103,7 @@ def report_html(run: Run, history: History, folder: Path) -> str:
         causes=causes_text(columns),
         charts=charts(run, timeline, names, _broken_edges(run, seen)) if len(columns.at) else [],
         x_ticks=[Tick((at - start) / max(end - start, 0.1) * 100, clock_text(at)) for at in ticks(start, end, 8)],
-        lanes=_lanes(run, seen, end),
+        lanes=_lanes(run, history, seen),
         distributions=distributions(run, columns, names),
         edges=edges,
         wide=draw(run.topology, states, looks),
@@ -153,9 +153,9 @@ def _places(run: Run, fault: FaultSpan) -> list[str]:
     ]
 
 
-def _lanes(run: Run, seen: Seen, end: float) -> list[Lane]:
+def _lanes(run: Run, history: History, seen: Seen) -> list[Lane]:
     lanes = fault_lanes(run.faults)
-    lanes += breaker_lanes(reported_states(seen.breakers), end)
+    lanes += breaker_lanes(model_breaker_lanes(history))
     lanes += health_lanes(seen.health)
     lanes += listener_lanes(seen.taps)
     return lanes + event_lane(seen.events)

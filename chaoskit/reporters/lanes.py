@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from chaoskit.model.breaker_lane import BreakerLane
 from chaoskit.model.history import FaultSpan, Span
-from chaoskit.model.observation import BreakerChange, Event, ProbeResult, TapSlot
+from chaoskit.model.observation import Event, ProbeResult, TapSlot
 from chaoskit.model.units import duration_text
 
 __all__ = [
@@ -18,14 +19,13 @@ __all__ = [
     "fault_lanes",
     "health_lanes",
     "listener_lanes",
-    "reported_states",
 ]
 
 MOST_SEGMENTS = 400
 MOST_EVENTS = 200
 MOST_HEALTH = 40
 
-_QUIET = frozenset({"phase"})
+_QUIET = frozenset({"phase", "say"})
 """Events that the page tells otherwise."""
 
 
@@ -100,27 +100,22 @@ def _answers(answers: Sequence[ProbeResult]) -> list[Segment]:
     return found
 
 
-def breaker_lanes(states: Mapping[str, Sequence[tuple[float, str]]], end: float) -> list[Lane]:
-    """One for each edge with a breaker: `states` has (instant, closed · half_open · open · unknown) in order."""
-    lanes = []
-    for edge, changes in states.items():
+def breaker_lanes(lanes: Sequence[BreakerLane]) -> list[Lane]:
+    """One for each breaker that was seen to open, or that says what it does."""
+    found = []
+    for lane in lanes:
         segments = []
-        for i, (at, state) in enumerate(changes):
-            until = changes[i + 1][0] if i + 1 < len(changes) else end
-            if until > at:
-                word = state.replace("_", "-")
-                segments.append(Segment(at, until, state, "" if state == "closed" else word, f"{word} from {at:.1f} s"))
-        opened = [segment for segment in segments if segment.look == "open"]
-        said = f"breaker of {edge} " + (f"opened at {opened[0].start:.1f} s" if opened else "never opened")
-        lanes.append(Lane("breaker", edge, tuple(segments[:MOST_SEGMENTS]), said))
-    return lanes
-
-
-def reported_states(changes: Sequence[BreakerChange]) -> dict[str, list[tuple[float, str]]]:
-    """What breakers said of themselves, by edge."""
-    found: dict[str, list[tuple[float, str]]] = {}
-    for change in changes:
-        found.setdefault(change.edge, []).append((change.at, change.state))
+        for span in lane.spans:
+            word = span.state.replace("_", "-")
+            title = f"{word} from {span.start:.2f} s to {span.end:.2f} s, {span.calls} calls crossed"
+            segments.append(Segment(span.start, span.end, span.state, "" if span.state == "closed" else word, title))
+        opened = lane.in_state("open")
+        said = f"the breaker of {lane.edge} " + (
+            f"opened at {opened[0].start:.1f} s" + (f", {len(opened)} times in all" if len(opened) > 1 else "")
+            if opened
+            else "never opened"
+        )
+        found.append(Lane("breaker", lane.edge, tuple(segments[:MOST_SEGMENTS]), said))
     return found
 
 

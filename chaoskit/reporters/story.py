@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from chaoskit.model.history import History, Phase
-from chaoskit.model.observation import BreakerChange, Event, ProbeResult, TapSlot
+from chaoskit.model.observation import Event, ProbeResult, TapSlot
 from chaoskit.model.run import Run
 from chaoskit.model.spans import within
 from chaoskit.model.units import duration_text
@@ -61,7 +61,6 @@ class Seen:
 
     health: dict[str, list[ProbeResult]] = field(default_factory=dict)
     taps: dict[str, list[TapSlot]] = field(default_factory=dict)
-    breakers: list[BreakerChange] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
 
@@ -72,8 +71,6 @@ def seen_of(history: History) -> Seen:
             found.taps.setdefault(seen.edge, []).append(seen)
         elif isinstance(seen, ProbeResult):
             found.health.setdefault(seen.name, []).append(seen)
-        elif isinstance(seen, BreakerChange):
-            found.breakers.append(seen)
         elif isinstance(seen, Event):
             found.events.append(seen)
     return found
