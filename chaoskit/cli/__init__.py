@@ -6,7 +6,8 @@ This is the only place that ends the process: errors become messages and exit co
 from __future__ import annotations
 
 import os
-import pkgutil
+import re
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -27,18 +28,25 @@ _EXIT_CODES = (
 )
 
 
-class _Commands(click.Group):
-    """Finds commands by walking this folder: a file that has a `command` is one."""
+_FIRST_LINE = re.compile(r'"""`?chaoskit ([a-z]+)`?: (.+?)(?:"""|$)')
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-        return [name for name in names if self.get_command(ctx, name) is not None]
+
+class _Commands(click.Group):
+    """Finds commands by walking this folder: a file whose first line is `chaoskit <name>: <help>` is one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
+        return list(_commands())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's own signature
-        if cmd_name not in {module.name for module in pkgutil.iter_modules(__path__)}:
+        if cmd_name not in _commands():
             return None
-        command = getattr(import_module(f"{__name__}.{cmd_name}"), "command", None)
-        return command if isinstance(command, click.Command) else None
+        command = import_module(f"{__name__}.{cmd_name}").command
+        assert isinstance(command, click.Command), "the first line of the file says that it is one"
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's own signature
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_commands().items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -76,6 +84,20 @@ class _Commands(click.Group):
             click.echo(traceback.format_exc(), err=True)
             click.echo(f"error: chaoskit itself failed: {type(error).__name__}: {error}", err=True)
             ctx.exit(Exit.COULD_NOT_RUN)
+
+
+@cache
+def _commands() -> dict[str, str]:
+    """Name → what it does, from the first line of each file in this folder: help is printed without importing them."""
+    found = {}
+    for folder in __path__:
+        for entry in os.scandir(folder):
+            if entry.name.endswith(".py"):
+                with open(entry.path, encoding="utf-8") as file:  # noqa: PTH123 - pathlib takes longer to load than this
+                    match = _FIRST_LINE.match(file.readline())
+                if match and match.group(1) == entry.name[:-3]:
+                    found[match.group(1)] = match.group(2)[0].upper() + match.group(2)[1:]
+    return dict(sorted(found.items()))
 
 
 def tell(error: ChaoskitError) -> None:

@@ -1,4 +1,4 @@
-"""chaoskit check: whether files say what they should, before anything starts."""
+"""chaoskit check: check experiment and target files, and count the samples they need."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command(short_help="Check experiment and target files, and count the samples they need.")
+@click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="FILE_OR_FOLDER...")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print problems only.")
@@ -25,7 +25,7 @@ def command(paths: tuple[Path, ...], as_json: bool, quiet: bool) -> None:
     All problems of all files are told, each with line and column. For every hypothesis it also says how many requests
     it needs in each of its phases, and how many the load plans there. Exits 0, or 2 where there is a problem.
     """
-    from chaoskit.cli.files import found_files
+    from chaoskit.cli.common.files import found_files
     from chaoskit.reading import is_target, load, load_target
 
     if not paths:

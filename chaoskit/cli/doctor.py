@@ -1,4 +1,4 @@
-"""chaoskit doctor: what is at hand on this machine, what for, and how to get what is not."""
+"""chaoskit doctor: say what is at hand here: Toxiproxy, Docker, real servers, …"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Part(NamedTuple):
     required: bool = False
 
 
-@click.command(short_help="Say what is at hand here: Toxiproxy, Docker, Prometheus, real servers, …")
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def command(as_json: bool) -> None:
     """Say what is at hand here, what it is for, and how to get what is not.

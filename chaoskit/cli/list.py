@@ -1,4 +1,4 @@
-"""chaoskit list: what there is: experiments and targets here, runs in the store, and every kind that is known."""
+"""chaoskit list: list experiments, targets, runs, and every kind of fault, hypothesis, …"""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["command"]
 _KINDS = ("faults", "hypotheses", "probes", "deployers", "backing", "reporters")
 
 
-@click.command(short_help="List experiments, targets, runs, and every kind of fault, hypothesis, …")
+@click.command()
 @click.argument("what", required=False, type=click.Choice(["experiments", "targets", "runs", *_KINDS]))
 @click.option("--store", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"), show_default=True,
               help="Folder that runs are kept in.")  # fmt: skip
@@ -53,7 +53,7 @@ def _print(rows: Iterator[tuple[str, str]], otherwise: str) -> None:
 
 def _experiments() -> Iterator[tuple[str, str]]:
     """Files in `experiments/` (or here), with their questions; a broken one says so."""
-    from chaoskit.cli.files import found_files
+    from chaoskit.cli.common.files import found_files
     from chaoskit.document import read
     from chaoskit.errors import FileError
 

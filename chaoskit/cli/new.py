@@ -1,4 +1,4 @@
-"""chaoskit new: write an experiment, a target, requests or the whole demo, by questions or by flags."""
+"""chaoskit new: write an experiment, a target, requests, or the demo."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import click
 from chaoskit.errors import UsageError
 
 if TYPE_CHECKING:
-    from chaoskit.cli.drafts import ServiceDraft
+    from chaoskit.cli.common.drafts import ServiceDraft
     from chaoskit.target import Target
 
 __all__ = ["command"]
 
 
-@click.group(short_help="Write an experiment, a target, requests, or the demo.")
+@click.group()
 def command() -> None:
     """Write an experiment, a target, requests, or the demo. What no flag says is asked for on a terminal."""
 
@@ -30,7 +30,7 @@ def demo(folder: Path, force: bool) -> None:
     """Write the target `shop` and its six experiments into FOLDER (default: here)."""
     from importlib.util import find_spec
 
-    from chaoskit.cli.demo import write_demo
+    from chaoskit.cli.common.demo import write_demo
 
     written = write_demo(folder, force=force)
     experiments = [path for path in written if path.parts[-2] == "experiments"]
@@ -69,7 +69,7 @@ def experiment(
     force: bool,
 ) -> None:
     """Write an experiment: load on a target, one fault, and what is claimed to hold."""
-    from chaoskit.cli.drafts import ExperimentDraft
+    from chaoskit.cli.common.drafts import ExperimentDraft
     from chaoskit.reading import load_target, targets_near
     from chaoskit.registry import find, kinds
 
@@ -122,7 +122,7 @@ def target(
     force: bool,
 ) -> None:
     """Write targets/NAME/target.yaml: your own services, how each is started or where it runs, what each needs."""
-    from chaoskit.cli.drafts import TargetDraft
+    from chaoskit.cli.common.drafts import TargetDraft
 
     name = name or _asked("name", "Name of the target", [], "mine")
     drafts = _services(services, urls, reals, needs, health)
@@ -138,7 +138,7 @@ def target(
 @click.option("--from-curl", metavar="COMMAND", help="`-` reads commands from standard input, one a line.")
 def requests(from_openapi: Path | None, from_har: Path | None, from_curl: str | None) -> None:
     """Print requests for an experiment's load, from an OpenAPI document, a HAR file of a browser, or curl commands."""
-    from chaoskit.cli.drafts import yaml_requests
+    from chaoskit.cli.common.drafts import yaml_requests
     from chaoskit.document import read
     from chaoskit.load import importers
 
@@ -171,7 +171,7 @@ def _asked(flag: str, question: str, options: Sequence[str], default: str | None
 
 
 def _asked_services() -> list[ServiceDraft]:
-    from chaoskit.cli.drafts import ServiceDraft
+    from chaoskit.cli.common.drafts import ServiceDraft
 
     if not sys.stdin.isatty():
         raise UsageError("expected services", hint="--service 'web=uvicorn app:app --host {host} --port {port}'")
@@ -199,7 +199,7 @@ def _asked_services() -> list[ServiceDraft]:
 def _services(
     services: Sequence[str], urls: Sequence[str], reals: Sequence[str], needs: Sequence[str], health: str | None
 ) -> list[ServiceDraft]:
-    from chaoskit.cli.drafts import ServiceDraft
+    from chaoskit.cli.common.drafts import ServiceDraft
 
     wanted: dict[str, dict[str, str]] = {}
     for need in needs:

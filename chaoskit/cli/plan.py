@@ -1,4 +1,4 @@
-"""chaoskit plan: when what will happen, what may be touched, and what will run. Nothing is started."""
+"""chaoskit plan: show the timeline, the blast radius and what will run; start nothing."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["command"]
 _WIDEST = 100
 
 
-@click.command(short_help="Show the timeline, the blast radius and what will run; start nothing.")
+@click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE_OR_FOLDER...")
 @click.option("--variant", metavar="NAME", help="Show this variant's environment.")
 @click.option("--deployer", metavar="KIND", help="Instead of the file's.")
 def command(paths: tuple[Path, ...], variant: str | None, deployer: str | None) -> None:
     """Show when what will happen, what faults may touch, and which commands and files will run. Nothing is started."""
+    from chaoskit.cli.common.files import experiment_files
     from chaoskit.cli.console import Screen
-    from chaoskit.cli.files import experiment_files
     from chaoskit.reading import load, load_target
     from chaoskit.registry import find
 

@@ -1,4 +1,4 @@
-"""chaoskit recover: undo what runs have left behind, from their journals."""
+"""chaoskit recover: undo what runs have left behind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chaoskit.errors import Exit
 __all__ = ["command"]
 
 
-@click.command(short_help="Undo what runs have left behind.")
+@click.command()
 @click.argument("run", required=False)
 def command(run: str | None) -> None:
     """Undo what runs have left behind, from their journals: faults out, processes ended, folders removed.

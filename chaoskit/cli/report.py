@@ -1,4 +1,4 @@
-"""chaoskit report: make the reports of a run again from what is on disk."""
+"""chaoskit report: make the reports of a run again from disk."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 __all__ = ["command"]
 
 
-@click.command(short_help="Make the reports of a run again from disk.")
+@click.command()
 @click.argument("runs", nargs=-1, metavar="RUN...")
 @click.option("--store", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"), show_default=True,
               help="Folder that runs are kept in.")  # fmt: skip

@@ -1,4 +1,4 @@
-"""chaoskit run: carry experiments out, watch them, and say what came of them."""
+"""chaoskit run: carry experiments out, watch them, and judge them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import click
 from chaoskit.errors import ChaoskitError, Exit, FileError, Problem, UsageError, worst_exit
 
 if TYPE_CHECKING:
+    from chaoskit.cli.common.progress import Progress
     from chaoskit.cli.console import Line, Screen
-    from chaoskit.cli.progress import Progress
     from chaoskit.experiment import Experiment
     from chaoskit.interrupt import Interrupt
     from chaoskit.model.run import Run
@@ -23,7 +23,7 @@ _STATUS_EVERY = 2.0
 """Seconds between lines of progress where there is no terminal."""
 
 
-@click.command(short_help="Carry experiments out and judge them.")
+@click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE_OR_FOLDER...")
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this variant (may be repeated).")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Instead of the file's; repeats count up from it.")
@@ -57,8 +57,8 @@ def command(
     before anything starts. Reports are in reports/<experiment>/latest/. Ctrl-C takes faults out, ends every process
     and reports what was seen so far.
     """
+    from chaoskit.cli.common.files import experiment_files
     from chaoskit.cli.console import Screen
-    from chaoskit.cli.files import experiment_files
 
     jobs = _jobs(_read(experiment_files(paths)), variants, repeat, seed)
 
@@ -140,8 +140,8 @@ class _Suite:
         """One run; what keeps it from being carried out is told, and the others go on."""
         from dataclasses import replace
 
-        from chaoskit.cli.outcome import tell_run
-        from chaoskit.cli.progress import Progress
+        from chaoskit.cli.common.outcome import tell_run
+        from chaoskit.cli.common.progress import Progress
         from chaoskit.interrupt import Interrupt
         from chaoskit.runner import carry_out
 
@@ -188,7 +188,7 @@ class _Suite:
         return worst_exit(codes)
 
     def tell(self, code: Exit) -> None:
-        from chaoskit.cli.outcome import tell_suite
+        from chaoskit.cli.common.outcome import tell_suite
 
         tell_suite(self.screen, self.runs, [(name, error.message) for name, error in self.failed], code)
 

@@ -1,4 +1,4 @@
-"""chaoskit schema: the JSON Schema of the files that users write."""
+"""chaoskit schema: print the JSON Schema of experiment or target files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import click
 __all__ = ["command"]
 
 
-@click.command(short_help="Print the JSON Schema of experiment or target files.")
+@click.command()
 @click.argument("what", type=click.Choice(["experiment", "target"]), default="experiment")
 def command(what: str) -> None:
     """Print the JSON Schema of experiment (default) or target files, for editors.

@@ -1,0 +1,1 @@
+"""What commands share: files that users name, progress, outcomes, drafts."""

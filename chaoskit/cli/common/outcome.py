@@ -1,0 +1,68 @@
+"""What a finished run comes to, for people: verdict first, then every finding with its reason, then shut gates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from chaoskit.cli.console import Screen, mark_of
+from chaoskit.errors import Exit
+from chaoskit.model.run import Run
+from chaoskit.reporters.answer import answer, measured_text
+
+__all__ = ["tell_run", "tell_suite"]
+
+
+def tell_run(screen: Screen, run: Run) -> None:
+    """Verdict, findings and why, gates that are shut, what is left, and where the report is."""
+    mark, style = mark_of(run.verdict)
+    expected = "" if run.as_expected and run.variant is None else f" (expected {run.expected})"
+    screen.always((f"{mark} {run.verdict}", f"bold {style}"), f"{expected}  {_name(run)}")
+    if screen.quiet:
+        return
+    screen.line((answer(run), "italic"), indent=2)
+    widths = [max((len(text) for text in column), default=0) for column in zip(*_cells(run), strict=True)]
+    for finding, cells in zip(run.findings, _cells(run), strict=True):
+        mark, style = mark_of(finding.verdict)
+        row = "  ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip()
+        screen.line((f"{mark} ", style), row, indent=2)
+        screen.line((finding.because, "" if finding.verdict != "supported" else "dim"), indent=6)
+    shut = [gate for gate in run.gates if not gate.open]
+    for gate in shut:
+        screen.line(("gate shut: ", "yellow"), f"{gate.gate}: {gate.because}", indent=2)
+    if run.gates and not shut:
+        screen.line((f"all {len(run.gates)} gates open: {', '.join(gate.gate for gate in run.gates)}", "dim"), indent=2)
+    for undo in run.undo_left:
+        screen.always(("may still be in place: ", "bold red"), undo.says or undo.id, "  (chaoskit recover)", indent=2)
+    for note in run.notes:
+        screen.line((f"note: {note}", "dim"), indent=2)
+    report = Path(run.folder) / "report.html"
+    if run.folder:
+        screen.line("report: ", (str(report if report.exists() else run.folder), "underline"), indent=2)
+    screen.line()
+
+
+def tell_suite(screen: Screen, runs: Sequence[Run], failed: Sequence[tuple[str, str]], code: Exit) -> None:
+    """All runs in one table, where there were several."""
+    if len(runs) + len(failed) < 2:
+        return
+    held = sum(run.as_expected for run in runs)
+    screen.line((f"{held} of {len(runs) + len(failed)} runs as expected", "bold green" if code == 0 else "bold"))
+    for run in runs:
+        mark, style = ("✓", "green") if run.as_expected else mark_of(run.verdict)
+        wanted = "" if run.as_expected else f", expected {run.expected}"
+        screen.line((f"{mark if run.as_expected else '!'} ", style), f"{run.verdict}{wanted}  {_name(run)}", indent=2)
+    for name, message in failed:
+        screen.line(("! ", "red"), f"could not run  {name}: {message.splitlines()[0]}", indent=2)
+
+
+def _cells(run: Run) -> list[tuple[str, str, str]]:
+    rows = []
+    for finding in run.findings:
+        phase = f" in {finding.phase}" if finding.phase else ""
+        rows.append((finding.hypothesis, f"{finding.expected}{phase}", measured_text(finding)))
+    return rows
+
+
+def _name(run: Run) -> str:
+    return f"{run.title} [{run.variant}]" if run.variant else run.title
