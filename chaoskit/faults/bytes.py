@@ -7,8 +7,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from chaoskit.faults.bites import cut_bite, slower_bite
 from chaoskit.faults.edge import SharedFault, Toxic, Way, milliseconds
-from chaoskit.faults.evidence import Bite, Seen, cut_bite, share_text, size_text, slower_bite
+from chaoskit.faults.evidence import Bite, Seen, middle, share_text, size_text
 from chaoskit.model.topology import Edge, Topology
 from chaoskit.model.undo import JSON
 from chaoskit.model.units import Duration, Share, Size, duration_text
@@ -69,7 +70,9 @@ class Slicer(SharedFault):
         if seen.during.hits:
             count = f"{seen.during.hits} of {seen.during.total} calls"
             return Bite(True, f"{count} on {seen.place} were cut into pieces; {seen.took_text()}")
-        return slower_bite(seen, f"the edge {seen.place} that is cut into pieces", "pieces cannot be seen from outside")
+        sizes = sorted(float(call.bytes_down) for call in seen.before.kept) or [0.0]
+        added = middle(sizes) / self.size * self.pause
+        return slower_bite(seen, f"the edge {seen.place} that is cut into pieces", added, share=self.share)
 
 
 class SlowClose(SharedFault):

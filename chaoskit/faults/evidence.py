@@ -19,15 +19,14 @@ __all__ = [
     "BY_CHANCE",
     "Bite",
     "Crossing",
+    "Longer",
     "Seen",
     "above",
     "by_chance",
-    "cut_bite",
     "middle",
     "quantile",
     "share_text",
     "size_text",
-    "slower_bite",
 ]
 
 BY_CHANCE = 0.01
@@ -41,6 +40,16 @@ class Bite(NamedTuple):
 
     bit: bool
     because: str
+
+
+class Longer(NamedTuple):
+    """How many calls lasted longer than they should, and how likely chance alone would give as many."""
+
+    number: int
+    total: int
+    chance: float
+    spread: float
+    """p95 − p5 in baseline, in seconds."""
 
 
 def by_chance(count: int, of: int, share: float) -> float:
@@ -99,6 +108,13 @@ class Crossing:
             return sorted(call.end - call.start for call in self.kept if call.end is not None and _answered(call))
         counts = Histogram.merged(slot.took for slot in self._whole()).counts
         return [bucket_value(bucket) for bucket in sorted(counts) for _ in range(counts[bucket])]
+
+    @cached_property
+    def answered_inside(self) -> int:
+        """How many of the answered ones began in the window too."""
+        if self.exact:
+            return sum(_answered(call) and call.start >= self.window[0] for call in self.kept)
+        return len(self.answered)
 
     @cached_property
     def waited(self) -> list[float]:
@@ -197,9 +213,11 @@ class Seen:
         self._prefix = prefix
         injected = self.fault.injected if self.fault.injected is not None else self.fault.planned[0]
         in_force = self.fault.in_force if self.fault.in_force is not None else injected
-        end = self.fault.undone if self.fault.undone is not None else self.fault.planned[1]
-        self.span: Span = (in_force, max(end, in_force))
-        """While all of it was in."""
+        planned_end = self.fault.planned[1]
+        end = self.fault.undone if self.fault.undone is not None else planned_end
+        # Taking it out begins at the planned end and takes a while: from then on it may be in or out.
+        self.span: Span = (in_force, max(min(end, planned_end), in_force))
+        """While all of it was in for certain."""
         baseline = history.windows.get(Phase.BASELINE) or [(0.0, injected)]
         self.baseline: Span = (baseline[0][0], min(baseline[-1][1], injected))
         spans = [span for some in history.windows.values() for span in some]
@@ -260,16 +278,18 @@ class Seen:
             return "none was ever answered"
         return "they took " + (", ".join(parts[:-1]) + " and " if parts[:-1] else "") + parts[-1] + " the fault"
 
-    def slower(self, limit: float | None = None) -> tuple[int, float]:
-        """Calls of the fault's window that lasted longer than `limit` (default: than 95% of those in baseline), and how
-        likely chance alone would give as many. Calls without an answer count where they lasted as long."""
-        before, during = self.before.answered, self.during.answered
+    def lasted_longer(self, added: float) -> Longer:
+        """Calls that took at least half of `added` longer than the quickest 5% in baseline: what a fault that adds that
+        much makes of most calls. Calls without an answer count where they lasted as long, or longer than usual."""
+        before, during = self.before.answered, self.during
         if not before:
-            return 0, 1.0
-        bound = quantile(before, 0.95) if limit is None else limit
+            return Longer(0, during.total, 1.0, math.nan)
+        floor, usual_end = quantile(before, 0.05), quantile(before, 0.95)
+        bound = floor + 0.5 * added
         usual = (above(before, bound) + 1) / (len(before) + 2)
-        count = above(during, bound) + above(self.during.waited, min(bound, quantile(before, 0.95)))
-        return count, by_chance(count, max(self.during.total, count), usual)
+        count = above(during.answered, bound) + above(during.waited, min(bound, usual_end))
+        total = max(during.total, count)
+        return Longer(count, total, by_chance(count, total, usual), usual_end - floor)
 
     def users_text(self) -> str:
         """What the load saw: `the load saw 0% of its requests fail before and 31% during`; empty without load."""
@@ -294,32 +314,3 @@ def size_text(size: float) -> str:
         if size >= scale:
             return f"{size / scale:.3g} {unit}"
     return f"{size:.3g} B"
-
-
-def slower_bite(seen: Seen, edge: str, why_not: str) -> Bite:
-    """For faults that make calls slower by no fixed time: more of them than chance lasted longer than 95% of those in
-    baseline. `why_not` is the likely reason where they did not."""
-    count, chance = seen.slower()
-    because = f"{count} of {seen.during.total} calls over {edge} lasted longer than 95% of those in baseline"
-    because += f"; {seen.took_text()}"
-    if unanswered := seen.during.unanswered_text():
-        because += f"; {unanswered}"
-    if not seen.before.answered:
-        return Bite(False, f"{because}: no call in baseline to compare with")
-    if chance >= BY_CHANCE:
-        return Bite(False, f"{because}: {why_not}")
-    return Bite(True, because)
-
-
-def cut_bite(seen: Seen, why_not: str, words: str = "were cut off") -> Bite:
-    """For faults that end calls before their answer is complete: more of them than chance were cut or given up."""
-    before, during = seen.before, seen.during
-    usual = (before.unanswered + 1) / (before.total + 2)
-    count = during.unanswered
-    because = (
-        f"{count} of {during.total} calls on {seen.place} {words} ({share_text(before.unanswered, before.total)} in"
-        f" baseline) and {during.cut} connections ended with them"
-    )
-    if by_chance(count, during.total, usual) < BY_CHANCE or (count and during.hits):
-        return Bite(True, because)
-    return Bite(False, f"{because}: {why_not}")

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 from pydantic import Field, field_validator
 
+from chaoskit.faults.bites import cut_bite, slower_bite
 from chaoskit.faults.edge import EdgeFault, Toxic, milliseconds
-from chaoskit.faults.evidence import BY_CHANCE, Bite, Seen, by_chance, cut_bite, share_text, size_text, slower_bite
+from chaoskit.faults.evidence import BY_CHANCE, Bite, Seen, by_chance, share_text, size_text
 from chaoskit.model.observation import TapCall
 from chaoskit.model.topology import Edge, Topology
 from chaoskit.model.undo import JSON
@@ -158,7 +159,12 @@ class HttpDelay(CallFault):
         if seen.during.hits:
             count = f"{seen.during.hits} of {seen.during.total} calls on {seen.place}"
             return Bite(True, f"{count} were held back {duration_text(self.delay)}; {seen.took_text()}")
-        return slower_bite(seen, f"the edge {seen.place} that holds calls back", "none may have been picked")
+        return slower_bite(
+            seen,
+            f"the edge {seen.place} that holds calls back",
+            self.delay,
+            share=self.share if not self.which() else self.share / 2,
+        )
 
 
 class Truncate(CallFault):

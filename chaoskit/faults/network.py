@@ -8,22 +8,13 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator, Field, PrivateAttr, WithJsonSchema, field_validator, model_validator
 
+from chaoskit.faults.bites import slower_bite
 from chaoskit.faults.edge import SharedFault, Toxic, Way, milliseconds
-from chaoskit.faults.evidence import (
-    BY_CHANCE,
-    Bite,
-    Crossing,
-    Seen,
-    above,
-    by_chance,
-    middle,
-    quantile,
-    size_text,
-    slower_bite,
-)
+from chaoskit.faults.evidence import BY_CHANCE, Bite, Crossing, Seen, above, by_chance, middle, quantile, size_text
 from chaoskit.faults.relative import baseline_durations, share_of_baseline
 from chaoskit.interfaces import Fault
 from chaoskit.model.history import History
+from chaoskit.model.observation import TapCall
 from chaoskit.model.topology import Edge
 from chaoskit.model.units import Delta, DeltaValue, Duration, duration_text, parse_size
 
@@ -196,7 +187,7 @@ class Jitter(SharedFault):
         return [Toxic("latency", {"latency": half, "jitter": half}, toxicity=self.share)]
 
     def bite(self, seen: Seen) -> Bite:
-        return slower_bite(seen, f"the edge {seen.place} that jitters", f"up to {duration_text(self.by)} is too little")
+        return slower_bite(seen, f"the edge {seen.place} that jitters", self.by / 2, share=self.share)
 
 
 class Bandwidth(SharedFault):
@@ -233,12 +224,16 @@ class Bandwidth(SharedFault):
         ]
 
     def bite(self, seen: Seen) -> Bite:
-        sizes = sorted(
-            {"requests": call.bytes_up, "answers": call.bytes_down}.get(self.way.value, call.bytes_up + call.bytes_down)
-            for call in (seen.before.kept or seen.during.kept)
+        calls = [call for call in seen.before.kept if call.end is not None] or seen.during.kept
+        sizes = sorted(self._moved(call) for call in calls)
+        added = middle(sizes) / self.rate if sizes else 0.0
+        bite = slower_bite(seen, f"the narrow edge {seen.place}", added, share=self.share)
+        if bite.bit or not sizes:
+            return bite
+        return Bite(False, f"{bite.because} (half of them move {size_text(middle(sizes))} or less)")
+
+    def _moved(self, call: TapCall) -> float:
+        """Bytes of a call that have to pass."""
+        return {Way.REQUESTS: call.bytes_up, Way.ANSWERS: call.bytes_down}.get(
+            self.way, call.bytes_up + call.bytes_down
         )
-        why = "too few were slower than usual to tell"
-        if sizes:
-            half = middle([float(size) for size in sizes])
-            why = f"half of them move {size_text(half)} or less, {duration_text(half / self.rate)} at that rate"
-        return slower_bite(seen, f"the narrow edge {seen.place}", why)

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 from pydantic import Field, model_validator
 
+from chaoskit.faults.bites import cut_bite
 from chaoskit.faults.edge import EdgeFault, SharedFault, Toxic, Way, milliseconds
-from chaoskit.faults.evidence import BY_CHANCE, Bite, Seen, by_chance, cut_bite, share_text
+from chaoskit.faults.evidence import BY_CHANCE, Bite, Seen, by_chance, share_text
 from chaoskit.interfaces import System
 from chaoskit.model.observation import SLOT, TapSlot
 from chaoskit.model.topology import Edge
@@ -198,7 +199,7 @@ class Flap(EdgeFault):
 def unanswered_bite(seen: Seen, *, all_of_it: bool) -> Bite:
     """For faults under which no call is answered. An answer that was on its way when it went in is forgiven."""
     before, during = seen.before, seen.during
-    came_back = len(during.answered)
+    came_back = during.answered_inside
     because = f"{during.unanswered} of {during.total} calls on {seen.place} got no answer"
     if unanswered := during.unanswered_text():
         because += f" ({unanswered})"
@@ -206,7 +207,7 @@ def unanswered_bite(seen: Seen, *, all_of_it: bool) -> Bite:
     usual = (before.unanswered + 1) / (before.total + 2)
     if by_chance(during.unanswered, during.total, usual) >= BY_CHANCE:
         return Bite(False, f"{because}: {came_back} were answered all the same")
-    if all_of_it and came_back > 0.1 * during.total:
+    if all_of_it and came_back > 0.05 * during.total:
         return Bite(False, f"{because}: {came_back} were answered all the same, and none should have been")
     return Bite(True, because)
 
