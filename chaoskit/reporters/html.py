@@ -9,9 +9,12 @@ Without a script, and on paper, the page says the same. It asks no network for a
 from __future__ import annotations
 
 import base64
+import contextlib
+import gc
 import hashlib
 import math
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -69,7 +72,22 @@ class HtmlReporter(Reporter):
     file = "report.html"
 
     def write(self, run: Run, history: History, folder: Path) -> Path:
-        return write_text(folder / self.file, report_html(run, history, folder))
+        with _no_collections():
+            text = report_html(run, history, folder)
+        return write_text(folder / self.file, text)
+
+
+@contextlib.contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keep the garbage collector still for the two seconds at most that a page takes: it would walk through a million
+    observations again and again, none of which goes away."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def report_html(run: Run, history: History, folder: Path) -> str:
