@@ -20,17 +20,21 @@ from chaoskit.target import ServiceSpec, Target
 __all__ = ["External", "ExternalReplica", "address_of"]
 
 
+_PORTS = {"http": 80, "https": 443, "tcp": None, "postgres": 5432, "postgresql": 5432, "redis": 6379, "nats": 4222}
+
+
 def address_of(name: str, spec: ServiceSpec, allowed_hosts: Sequence[str]) -> Address:
     """Where a service with a `url` is. Raises DeployError where that is neither loopback nor allowed.
 
     Its name is resolved here, once: what was checked is what is connected to.
     """
-    parts = urlsplit(spec.url)
-    host = parts.hostname
-    if not host or parts.scheme not in ("http", "https", "tcp", "postgres", "postgresql", "redis", "nats"):
+    try:
+        parts = urlsplit(spec.url)
+        host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    except ValueError as error:
+        raise DeployError(f"url {spec.url!r} of {name} is not one of a service: {error}") from error
+    if not host or parts.scheme not in _PORTS:
         raise DeployError(f"url {spec.url!r} of {name} is not one of a service", hint="such as http://127.0.0.1:8000")
-    defaults = {"http": 80, "https": 443, "postgres": 5432, "postgresql": 5432, "redis": 6379, "nats": 4222}
-    port = parts.port or defaults.get(parts.scheme)
     if port is None:
         raise DeployError(f"url {spec.url!r} of {name} has no port")
     try:

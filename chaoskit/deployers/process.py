@@ -314,7 +314,9 @@ def _together(up: _Up, job: Callable[[str], None], names: Iterable[str]) -> None
     todo = list(names)
     with ThreadPoolExecutor(max_workers=len(todo) or 1) as pool:
         try:
-            wait([pool.submit(do, name) for name in todo], return_when=FIRST_EXCEPTION)
+            pending = {pool.submit(do, name) for name in todo}
+            while pending and not errors:  # in short waits, so that an interrupt gets through
+                _, pending = wait(pending, timeout=0.1, return_when=FIRST_EXCEPTION)
         except BaseException:
             up.given_up.set()  # interrupted: the jobs must not outlive the wait
             raise
