@@ -15,7 +15,18 @@ import numpy as np
 from chaoskit.model.units import duration_text
 from chaoskit.reporters.columns import Floats
 
-__all__ = ["Chart", "Line", "Tick", "line_path", "mark_path", "nice_top", "step_path", "ticks", "value_text"]
+__all__ = [
+    "Chart",
+    "Line",
+    "Tick",
+    "line_path",
+    "mark_path",
+    "nice_top",
+    "step_path",
+    "ticks",
+    "time_ticks",
+    "value_text",
+]
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,17 @@ def ticks(start: float, end: float, wanted: int) -> list[float]:
     first = math.ceil(start / step - 1e-9)
     last = math.floor(end / step + 1e-9)
     return [round(index * step, 10) for index in range(first, last + 1)]
+
+
+_CLOCK_STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400)
+
+
+def time_ticks(start: float, end: float, wanted: int) -> list[float]:
+    """The same for seconds on a clock: beyond two minutes, steps that a clock has."""
+    if end - start <= 120:
+        return ticks(start, end, wanted)
+    step = next((one for one in _CLOCK_STEPS if one >= (end - start) / wanted), _CLOCK_STEPS[-1])
+    return [float(at) for at in range(math.ceil(start / step) * step, math.floor(end) + 1, step)]
 
 
 def _n(value: float) -> str:

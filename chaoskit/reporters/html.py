@@ -27,7 +27,7 @@ from chaoskit.model.observation import TapSlot
 from chaoskit.model.run import Run
 from chaoskit.model.units import duration_text
 from chaoskit.reporters.answer import again, answer, interval_text, measure_text, span_text
-from chaoskit.reporters.chart import Tick, ticks
+from chaoskit.reporters.chart import Tick, time_ticks
 from chaoskit.reporters.columns import LoadColumns
 from chaoskit.reporters.file import write_text
 from chaoskit.reporters.graph import draw
@@ -120,7 +120,9 @@ def report_html(run: Run, history: History, folder: Path) -> str:
         total=int(columns.requests.sum()),
         causes=causes_text(columns),
         charts=charts(run, timeline, names, _broken_edges(run, seen)) if len(columns.at) else [],
-        x_ticks=[Tick((at - start) / max(end - start, 0.1) * 100, clock_text(at)) for at in ticks(start, end, 8)],
+        x_ticks=[
+            Tick((at - start) / max(end - start, 0.1) * 100, clock_text(at, end)) for at in time_ticks(start, end, 8)
+        ],
         lanes=_lanes(run, history, seen),
         distributions=distributions(run, columns, names),
         edges=edges,
@@ -175,16 +177,16 @@ def _lanes(run: Run, history: History, seen: Seen) -> list[Lane]:
     lanes = fault_lanes(run.faults)
     lanes += breaker_lanes(model_breaker_lanes(history))
     lanes += health_lanes(seen.health)
-    lanes += listener_lanes(seen.taps)
+    lanes += listener_lanes(seen.taps, extent(run, history))
     return lanes + event_lane(seen.events)
 
 
 # ------------------------------------------------------------------------------------------------ the template
 
 
-def clock_text(seconds: float) -> str:
-    """A time on the run's clock: `8 s`, `2:05`, `1:00:00`."""
-    if abs(seconds) < 120:
+def clock_text(seconds: float, longest: float = 0.0) -> str:
+    """A time on the run's clock: `8 s`, or `2:05`, `1:00:00` in a run longer than two minutes."""
+    if max(seconds, longest) <= 120:
         return f"{seconds:g} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

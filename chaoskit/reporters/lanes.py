@@ -87,7 +87,8 @@ def _answers(answers: Sequence[ProbeResult]) -> list[Segment]:
     found: list[Segment] = []
     for i, answer in enumerate(answers):
         follows = answers[i + 1].at if i + 1 < len(answers) else answer.at + usual
-        end = follows if follows - answer.at <= 3 * usual else answer.at + usual
+        # A check that waited for its timeout was asking all that time; only where nobody asked is there a gap.
+        end = follows if follows - answer.at <= 3 * usual + answer.took else answer.at + max(usual, answer.took)
         look = "ok" if answer.ok else "bad"
         why = answer.because or (f"status {answer.status}" if answer.status is not None else "no answer")
         last = found[-1] if found else None
@@ -119,13 +120,13 @@ def breaker_lanes(lanes: Sequence[BreakerLane]) -> list[Lane]:
     return found
 
 
-def listener_lanes(slots: Mapping[str, Sequence[TapSlot]]) -> list[Lane]:
-    """One for each edge whose listener was closed for a while: what callers tried then is unknown."""
+def listener_lanes(slots: Mapping[str, Sequence[TapSlot]], shown: Span) -> list[Lane]:
+    """One for each edge whose listener was closed for a while in the seconds `shown`: what callers tried is unknown."""
     lanes = []
     for edge, seen in slots.items():
         spans: list[Span] = []
         for slot in seen:
-            if slot.listening:
+            if slot.listening or not shown[0] <= slot.at < shown[1]:
                 continue
             if spans and slot.at - spans[-1][1] < 0.15:
                 spans[-1] = (spans[-1][0], slot.at + 0.1)

@@ -26,7 +26,7 @@
   let at = null, of = "", evidence = [];
 
   const clock = (s) => {
-    if (Math.abs(s) < 120) return `${+s.toFixed(s % 1 ? (view.to - view.from < 5 ? 2 : 1) : 0)} s`;
+    if (whole.to <= 120) return `${+s.toFixed(s % 1 ? (view.to - view.from < 5 ? 2 : 1) : 0)} s`;
     const r = Math.round(s), h = Math.floor(r / 3600), m = Math.floor(r / 60) % 60, two = (n) => String(n).padStart(2, "0");
     return h ? `${h}:${two(m)}:${two(r % 60)}` : `${m}:${two(r % 60)}`;
   };
@@ -39,6 +39,13 @@
     const rough = (to - from) / wanted, size = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 2.5, 5, 10].map((f) => f * size).find((s) => s >= rough * (1 - 1e-9)), out = [];
     for (let i = Math.ceil(from / step - 1e-9); i <= Math.floor(to / step + 1e-9); i++) out.push(+(i * step).toPrecision(10));
+    return out;
+  };
+  const timeTicks = (from, to, wanted) => {
+    if (to - from <= 120) return ticks(from, to, wanted);
+    const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400], out = [];
+    const step = steps.find((s) => s >= (to - from) / wanted) || 86400;
+    for (let t = Math.ceil(from / step) * step; t <= to; t += step) out.push(t);
     return out;
   };
   const niceTop = (v) => {
@@ -85,7 +92,7 @@
   const percent = (t) => ((t - view.from) / (view.to - view.from)) * 100;
   const draw = () => {
     const width = view.to - view.from, narrow = innerWidth < 760;
-    const marks = ticks(view.from, view.to, narrow ? 4 : 8);
+    const marks = timeTicks(view.from, view.to, narrow ? 4 : 8);
     for (const svg of all("svg[data-time]", plots)) {
       const [, y, , h] = svg.getAttribute("viewBox").split(" ");
       svg.setAttribute("viewBox", `${view.from} ${y} ${width} ${h}`);
