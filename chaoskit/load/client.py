@@ -543,7 +543,7 @@ class Connection:
             self._keep = self._parser.should_keep_alive()  # type: ignore[union-attr] # called by the parser
 
     def _status(self) -> int:
-        return self._parser.get_status_code()  # type: ignore[union-attr, no-any-return] # called by the parser
+        return self._parser.get_status_code()  # type: ignore[union-attr] # called by the parser
 
     def _finish(self, exchange: Exchange) -> None:
         parser = self._parser

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import msgspec
 
 from chaoskit.errors import LoadError
 from chaoskit.interfaces import Address, Child, Emit, Launcher, LaunchSpec
@@ -23,6 +26,7 @@ from chaoskit.load.wire import (
     Failed,
     Frames,
     Hello,
+    Lost,
     Plan,
     Ready,
     Start,
@@ -39,6 +43,7 @@ _READY = 30.0
 """Seconds until a worker must have imported Locust and said Ready."""
 _STOPPED = 1.2
 """Seconds until a worker must have answered Stop; it is ended after that."""
+_TOKEN = "CHAOSKIT_LOAD_TOKEN"  # noqa: S105 - the name of the variable that holds it
 _TAIL = 20
 """Lines of a worker's log that an error shows."""
 
@@ -60,17 +65,36 @@ class LoadDriver:
         *,
         allowed_hosts: Sequence[str] = (),
         root: Path | None = None,
+        listen: Address | None = None,
+        away: int = 0,
+        token: str = "",
     ) -> None:
-        """Raises UsageError where the load names a file or a variable that is not there."""
+        """`away` workers join from elsewhere, beside those of the spec: they connect to `listen` and know `token`.
+
+        Raises UsageError where the load names a file or a variable that is not there.
+        """
         url = entry if isinstance(entry, str) else f"http://{entry}"
-        self._plan = load_plan(spec, url, seed=seed, allowed_hosts=allowed_hosts, root=root)
+        plan = load_plan(spec, url, seed=seed, allowed_hosts=allowed_hosts, root=root)
+        self._here = 0 if spec.workers == 1 and not away else spec.workers
+        """Workers that join a master from this machine; 0 where one process is all."""
+        self._plan = msgspec.structs.replace(
+            plan,
+            workers=1 if not self._here else self._here + away,
+            listen=listen,
+            token=token or secrets.token_urlsafe(24),
+        )
         self._launcher = launcher
         self._emit = emit
         self._folder = folder
         self._lock = threading.Lock()
         self._child: Child | None = None
+        """The worker, or the master of several."""
+        self._members: list[Child] = []
+        self._lost: set[str] = set()
         self._socket: socket.socket | None = None
         self._reader: threading.Thread | None = None
+        self._join = threading.Event()
+        self._join_at = ""
         self._ready = threading.Event()
         self._drained = threading.Event()
         self._done = threading.Event()
@@ -90,20 +114,21 @@ class LoadDriver:
                 listener.bind(str(folder / "worker.sock"))
                 listener.listen(1)
                 listener.settimeout(0.1)
-                self._launch(folder / "worker.sock")
+                name = "worker.master" if self._here else "worker.1"
+                self._child = self._launch(name, ("--connect", str(folder / "worker.sock")), {})
                 self._socket = self._accept(listener, time.monotonic() + _READY)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
         self._reader = threading.Thread(target=self._read, name="load", daemon=True)
         self._reader.start()
         self._tell(Plan(plan=self._plan))
-        until = time.monotonic() + _READY
-        while not self._ready.wait(0.05):
-            if self._ended.is_set() or self.failure:
-                self._ended.wait(0.5)
-                raise self._error(self.failure or "the load worker ended before it was ready")
-            if time.monotonic() > until:
-                raise self._error(f"the load worker was not ready after {_READY:g} s")
+        if self._here:
+            self._wait_for(self._join, "the load's master")
+            for number in range(1, self._here + 1):
+                name = f"worker.{number}"
+                argv = ("--join", self._join_at, "--index", str(number - 1))
+                self._members.append(self._launch(name, argv, {_TOKEN: self._plan.token}))
+        self._wait_for(self._ready, "the load worker" if not self._here else "a load worker")
 
     def start(self, t0: float, duration: float) -> None:
         """Begin the schedule at `t0` (absolute CLOCK_MONOTONIC, on a slot's start); nothing is planned after
@@ -121,6 +146,10 @@ class LoadDriver:
     def alive(self) -> bool:
         """Whether the worker runs and has not given up."""
         running = self._child is not None and self._child.poll() is None
+        for member in self._members:
+            if member.name not in self._lost and (status := member.poll()) is not None and not self._stopped:
+                self._lost.add(member.name)
+                self._tell(Lost(source=member.name, because=f"its process exited with {status}"))
         return running and not self._ended.is_set() and not self.failure
 
     def stop(self, grace: float = 0.0) -> None:
@@ -142,8 +171,9 @@ class LoadDriver:
                 self._emit(Event(at=time.monotonic(), source="load", kind="load_cut", text=text))
             elif self._child is not None:
                 self._child.wait(0.6)
-        if self._child is not None:
-            self._child.stop()
+        for child in (self._child, *self._members):
+            if child is not None:
+                child.stop()
         if self._socket is not None:
             self._socket.close()
         if self._reader is not None:
@@ -155,26 +185,38 @@ class LoadDriver:
 
     # -------------------------------------------------------------------------------------------------- its worker
 
-    def _launch(self, path: Path) -> None:
+    def _launch(self, name: str, arguments: tuple[str, ...], extra: Mapping[str, str]) -> Child:
         here = str(Path(__file__).resolve().parents[2])
-        environ = dict(os.environ)
+        environ = {**os.environ, **extra}
         environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, environ.get("PYTHONPATH", "")]))
-        self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._child = self._launcher.launch(
+        log = self._log(name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return self._launcher.launch(
             LaunchSpec(
-                name="worker.1",
-                argv=(sys.executable, "-m", "chaoskit.load.worker", "--connect", str(path)),
+                name=name,
+                argv=(sys.executable, "-m", "chaoskit.load.worker", *arguments),
                 env=environ,
                 cwd=str(Path.cwd()),
-                log=str(self._log),
+                log=str(log),
                 stop_grace=0.3,
                 stop_order=0,
             )
         )
 
-    @property
-    def _log(self) -> Path:
-        return self._folder.resolve() / "logs" / "worker.1.log"
+    def _log(self, name: str) -> Path:
+        return self._folder.resolve() / "logs" / f"{name}.log"
+
+    def _wait_for(self, event: threading.Event, what: str) -> None:
+        """Wait for what a worker must say before it can start."""
+        until = time.monotonic() + _READY
+        while not event.wait(0.05):
+            gone = next((member for member in self._members if member.poll() is not None), None)
+            if self._ended.is_set() or self.failure or gone is not None:
+                self._ended.wait(0.5)
+                name = gone.name if gone is not None else ""
+                raise self._error(self.failure or f"{what} ended before it was ready", name)
+            if time.monotonic() > until:
+                raise self._error(f"{what} was not ready after {_READY:g} s")
 
     def _accept(self, listener: socket.socket, until: float) -> socket.socket:
         while True:
@@ -214,6 +256,9 @@ class LoadDriver:
         if isinstance(report, Batch):
             for observation in report.observations:
                 self._emit(observation)
+        elif isinstance(report, Ready) and report.join:
+            self._join_at = report.join
+            self._join.set()
         elif isinstance(report, Ready):
             self._ready.set()
         elif isinstance(report, Drained):
@@ -223,9 +268,10 @@ class LoadDriver:
         elif isinstance(report, Failed):
             self.failure = report.because
 
-    def _error(self, message: str) -> LoadError:
+    def _error(self, message: str, name: str = "") -> LoadError:
+        log = self._log(name or ("worker.master" if self._here else "worker.1"))
         try:
-            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             lines = []
-        return LoadError(message, detail="\n".join(lines[-_TAIL:]), hint=f"its whole log is {self._log}")
+        return LoadError(message, detail="\n".join(lines[-_TAIL:]), hint=f"its whole log is {log}")

@@ -128,7 +128,7 @@ class Generator:
         """Begin; `t0` is the harness' time. Without `spawn`, a master says how many Locust users there are."""
         t0 += self._ahead
         self.load.start(t0, duration)
-        runner = self.environment.runner
+        runner: Any = self.environment.runner
         if spawn and self.load.users_here:
             runner.start(self.load.users_here, spawn_rate=self.load.users_here)
         elif spawn:
@@ -152,8 +152,10 @@ class Generator:
     def quit(self, patience: float) -> None:
         """End Locust's runner: its users, its `test_stop` and `quitting` listeners; for at most `patience` seconds."""
 
+        runner: Any = self.environment.runner
+
         def end() -> None:
-            self.environment.runner.quit()
+            runner.quit()
             _fire(self.environment.events.quitting, environment=self.environment, reverse=True)
 
         gevent.spawn(end).join(timeout=patience)

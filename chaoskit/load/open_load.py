@@ -39,6 +39,8 @@ class OpenLoad:
         self._sending = sending
         self._owned = frozenset(owned)
         self._of = of
+        self._since: dict[int, float] = {}
+        """For what was another's: until when (seconds from the start)."""
         self._skipped: deque[Arrival] = deque(maxlen=of)
         """Other workers' arrivals that `_advance` went past last: they may become this one's."""
         self._waiting: deque[Arrival] = deque()
@@ -90,9 +92,9 @@ class OpenLoad:
         """This worker's share is `owned` now; of what is new in it, the arrivals from `since` (absolute) on."""
         fresh = frozenset(owned) - self._owned
         self._owned = frozenset(owned)
+        self._since |= dict.fromkeys(fresh, since - self._t0)
         ahead = [*self._waiting, *([self._next] if self._next is not None else [])]
-        found = [skipped for skipped in self._skipped if skipped.number % self._of in fresh]
-        ahead += [arrival for arrival in found if self._t0 + arrival.at >= since]
+        ahead += [skipped for skipped in self._skipped if skipped.number % self._of in fresh and self._is_mine(skipped)]
         self._waiting = deque(sorted(ahead))
         self._skipped.clear()
         self._advance()
@@ -102,16 +104,19 @@ class OpenLoad:
         if self._waiting:
             self._next = self._waiting.popleft()
             return
-        owned, of = self._owned, self._of
         self._next = None
         self._skipped.clear()
         for arrival in self._arrivals:
             if arrival.at >= self._end:
                 break
-            if of == 1 or arrival.number % of in owned:
+            if self._of == 1 or self._is_mine(arrival):
                 self._next = arrival
                 return
             self._skipped.append(arrival)
+
+    def _is_mine(self, arrival: Arrival) -> bool:
+        number = arrival.number % self._of
+        return number in self._owned and arrival.at >= self._since.get(number, 0.0)
 
     def _arm(self) -> None:
         if self._next is not None:

@@ -1,6 +1,6 @@
 """What the harness and a load worker say to each other: msgpack messages, each behind its length in four bytes.
 
-    harness → worker    Plan · Start · Stop
+    harness → worker    Plan · Start · Stop (and Lost, to a master)
     worker → harness    Hello · Ready · Batch … · Drained · Done, or Failed
 
 The worker connects to a socket that the harness listens on, says Hello, gets its Plan, imports and resolves what it
@@ -32,6 +32,7 @@ __all__ = [
     "Frames",
     "Hello",
     "LoadPlan",
+    "Lost",
     "Piece",
     "Plan",
     "Ready",
@@ -143,6 +144,10 @@ class LoadPlan(_Said, frozen=True, kw_only=True):
     """Hosts beside loopback that may be connected to."""
     workers: int = 1
     """Above 1, the process that gets this plan is Locust's master of so many workers."""
+    listen: tuple[str, int] | None = None
+    """Where a master listens for its workers (default: on loopback, a free port)."""
+    token: str = ""
+    """What a worker must know to join."""
     source: str = "worker.1"
 
 
@@ -160,6 +165,13 @@ class Start(_Said, frozen=True, kw_only=True, tag="start"):
 class Stop(_Said, frozen=True, kw_only=True, tag="stop"):
     grace: float = 0.0
     """Plan nothing more; what is in flight has this many seconds to end, and is unfinished then."""
+
+
+class Lost(_Said, frozen=True, kw_only=True, tag="lost"):
+    """To a master: the process of this worker is gone."""
+
+    source: str
+    because: str = ""
 
 
 class Hello(_Said, frozen=True, kw_only=True, tag="hello"):
@@ -187,7 +199,7 @@ class Failed(_Said, frozen=True, kw_only=True, tag="failed"):
     because: str
 
 
-Command = Union[Plan, Start, Stop]
+Command = Union[Plan, Start, Stop, Lost]
 Report = Union[Hello, Ready, Batch, Drained, Done, Failed]
 
 _LENGTH = struct.Struct(">I")

@@ -86,14 +86,15 @@ def main() -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--connect", metavar="SOCKET", help="unix socket that the harness listens on")
     where.add_argument("--join", metavar="HOST:PORT", help="master to join; CHAOSKIT_LOAD_TOKEN holds the token")
+    parser.add_argument("--index", type=int, default=-1, help="which of the master's workers this is, from 0")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("locust").setLevel(logging.WARNING)
     raise_file_limit()
     if arguments.join:
-        from chaoskit.load.cluster import join
+        from chaoskit.load.member import join
 
-        status = join(arguments.join)
+        status = join(arguments.join, arguments.index)
     else:
         status = serve(Harness(arguments.connect))
     # Listeners may have left threads or greenlets that never end.
@@ -109,7 +110,7 @@ def serve(harness: Harness) -> int:
         return 1
     try:
         if said.plan.workers > 1:
-            from chaoskit.load.cluster import Master
+            from chaoskit.load.master import Master
 
             Master(said.plan, harness).serve()
         else:
