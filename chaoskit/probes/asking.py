@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 
 from chaoskit.interfaces import Address
 
-__all__ = ["Answer", "ask", "sleep_until_next"]
+__all__ = ["Answer", "ask"]
 
 _LONGEST = 8 * 2**20
 """Bytes of a body that are read at most."""
@@ -85,8 +85,3 @@ def _read(response: HTTPResponse) -> bytes:
     if len(body) > _LONGEST:
         raise HTTPException(f"a body of more than {_LONGEST} bytes")
     return body
-
-
-def sleep_until_next(started: float, every: float, now: float) -> float:
-    """Seconds until the next instant of the schedule started + k·every that lies ahead: missed ones are let go."""
-    return every - (now - started) % every

@@ -11,7 +11,8 @@ from pydantic import Field
 from chaoskit.interfaces import Address, Emit, Probe, System
 from chaoskit.model.observation import ProbeResult
 from chaoskit.model.units import Duration
-from chaoskit.probes.asking import ask, sleep_until_next
+from chaoskit.probes.asking import ask
+from chaoskit.probes.rounds import Look, look_around
 
 __all__ = ["Health"]
 
@@ -34,41 +35,27 @@ class Health(Probe):
     """No answer within this time is a no."""
 
     def run(self, system: System, emit: Emit, stop: threading.Event) -> None:
-        # A thread for each: one that hangs must not keep the others from being asked, nor be asked twice at once.
-        threads = [
-            threading.Thread(
-                target=self._watch, args=(endpoint, emit, stop), name=f"health-{endpoint.name}", daemon=True
-            )
-            for endpoint in endpoints(system)
-        ]
-        for thread in threads:
-            thread.start()
-        stop.wait()
-        until = time.monotonic() + 0.2
-        for thread in threads:  # one that still waits for an answer says nothing any more
-            thread.join(max(0.0, until - time.monotonic()))
+        looks = {f"health-{endpoint.name}": self._look(endpoint, emit) for endpoint in endpoints(system)}
+        look_around(looks, self.every, stop)
 
-    def _watch(self, endpoint: Endpoint, emit: Emit, stop: threading.Event) -> None:
-        began = time.monotonic()
-        while not stop.is_set():
-            asked = time.monotonic()
+    def _look(self, endpoint: Endpoint, emit: Emit) -> Look:
+        def look(at: float, stop: threading.Event) -> None:
             answer = ask(endpoint.address, endpoint.path, self.timeout)
-            now = time.monotonic()
-            if stop.is_set():
-                return
+            took = time.monotonic() - at
             ok = answer.status is not None and 200 <= answer.status < 400
-            emit(
-                ProbeResult(
-                    at=asked,
-                    source="probe.health",
-                    name=endpoint.name,
-                    ok=ok,
-                    status=answer.status,
-                    took=now - asked,
-                    because=answer.because or ("" if ok else f"status {answer.status}"),
-                )
+            seen = ProbeResult(
+                at=at,
+                source="probe.health",
+                name=endpoint.name,
+                ok=ok,
+                status=answer.status,
+                took=took,
+                because=answer.because or ("" if ok else f"status {answer.status}"),
             )
-            stop.wait(sleep_until_next(began, self.every, time.monotonic()))
+            if not stop.is_set():
+                emit(seen)
+
+        return look
 
 
 def endpoints(system: System) -> list[Endpoint]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import ClassVar, NamedTuple
@@ -13,8 +12,9 @@ from pydantic import Field
 from chaoskit.interfaces import Address, Emit, Probe, System
 from chaoskit.model.observation import BreakerChange, Event, MetricPoint
 from chaoskit.model.units import Duration
-from chaoskit.probes.asking import ask, sleep_until_next
+from chaoskit.probes.asking import ask
 from chaoskit.probes.breakers import BreakerMetrics
+from chaoskit.probes.rounds import Look, look_around
 
 __all__ = ["Sample", "Scrape", "read_page"]
 
@@ -48,29 +48,16 @@ class Scrape(Probe):
     """Samples of one replica's page that are kept."""
 
     def run(self, system: System, emit: Emit, stop: threading.Event) -> None:
-        threads = [
-            threading.Thread(
-                target=self._watch,
-                args=(replica, address, path, BreakerMetrics(system.topology, replica), emit, stop),
-                name=f"scrape-{replica}",
-                daemon=True,
-            )
+        looks = {
+            f"scrape-{replica}": self._look(replica, address, path, BreakerMetrics(system.topology, replica), emit)
             for replica, address, path in pages(system)
-        ]
-        for thread in threads:
-            thread.start()
-        stop.wait()
-        until = time.monotonic() + 0.2
-        for thread in threads:  # one that still waits for an answer says nothing any more
-            thread.join(max(0.0, until - time.monotonic()))
+        }
+        look_around(looks, self.every, stop)
 
-    def _watch(
-        self, replica: str, address: Address, path: str, breakers: BreakerMetrics, emit: Emit, stop: threading.Event
-    ) -> None:
-        began = time.monotonic()
+    def _look(self, replica: str, address: Address, path: str, breakers: BreakerMetrics, emit: Emit) -> Look:
         told: set[str] = set()
-        while not stop.is_set():
-            at = time.monotonic()
+
+        def look(at: float, stop: threading.Event) -> None:
             answer = ask(address, path, self.timeout, body=True)
             if stop.is_set():
                 return
@@ -83,7 +70,8 @@ class Scrape(Probe):
                 told.add(trouble)
                 text = f"{replica}{path} could not be read: {trouble}"
                 emit(Event(at=at, source="probe.scrape", kind="warning", text=text, about={"replica": replica}))
-            stop.wait(sleep_until_next(began, self.every, time.monotonic()))
+
+        return look
 
     def _read(self, replica: str, body: bytes, at: float, breakers: BreakerMetrics, emit: Emit) -> str:
         """Emit what a page says; returns what was wrong with it."""
