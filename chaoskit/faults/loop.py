@@ -245,7 +245,7 @@ class Monkey(LoopFault):
             yield Strike(max(wait, 0.001), (dice.choice(list(replicas)),), self.down)
 
     def bite(self, watched: Watched) -> Bite:
-        return exit_bite(watched)
+        return exit_bite(watched, "the monkey came")
 
     def trace(self, history: History) -> Trace:
         """It bit if anything that it may kill was seen to exit."""

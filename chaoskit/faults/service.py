@@ -107,8 +107,8 @@ class Watched:
         return by_chance(failed, asked, (failed_before + 1) / (before + 2)) < BY_CHANCE
 
 
-def exit_bite(watched: Watched) -> Bite:
-    """For faults that end a process: it was seen to exit."""
+def exit_bite(watched: Watched, since: str = "its signal") -> Bite:
+    """For faults that end a process: it was seen to exit. `since` is what happened when the fault went in."""
     exits = watched.events("exited")
     said = []
     if checks := watched.checks_text():
@@ -121,9 +121,8 @@ def exit_bite(watched: Watched) -> Bite:
     if not exits:
         return Bite(False, f"{watched.replica} was not seen to exit{others}")
     first = exits[0]
-    text = f" ({first.text})" if first.text else ""
     late = duration_text(max(0.0, first.at - watched.injected))
-    return Bite(True, f"{watched.replica} exited {late} after its signal{text}{others}")
+    return Bite(True, f"{watched.replica} exited {late} after {since}{others}")
 
 
 def frozen_bite(watched: Watched) -> Bite:
