@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from chaoskit.hypotheses.bounds import Bound, LoadClaim
-from chaoskit.hypotheses.error_rate import planned
 from chaoskit.hypotheses.measures import Share as ShareOf
+from chaoskit.hypotheses.measures import planned, succeeded
 from chaoskit.hypotheses.words import share_text
 from chaoskit.model.history import SteadyBound
-from chaoskit.model.observation import LoadSlot
 from chaoskit.model.units import Share
 
 __all__ = ["Availability"]
@@ -34,12 +33,8 @@ class Availability(LoadClaim):
     """Smallest share of the requests that must succeed."""
 
     def bounds(self) -> Sequence[Bound]:
-        measure = ShareOf("availability", _succeeded, planned)
+        measure = ShareOf("availability", succeeded, planned)
         return [Bound(measure=measure, upper=False, text=share_text(self.min), value=self.min)]
 
     def as_bounds(self) -> Sequence[SteadyBound]:
         return [SteadyBound(measure="availability", of=self.of, least=self.min)]
-
-
-def _succeeded(slot: LoadSlot) -> int:
-    return slot.ok

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from chaoskit.hypotheses.bounds import Bound, LoadClaim
 from chaoskit.hypotheses.measures import Share as ShareOf
+from chaoskit.hypotheses.measures import failed, planned
 from chaoskit.hypotheses.words import share_text
 from chaoskit.model.history import SteadyBound
+from chaoskit.model.load_view import LoadView
 from chaoskit.model.observation import LoadSlot
 from chaoskit.model.units import Share
 
-__all__ = ["ErrorRate", "planned"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["ErrorRate"]
 
 
 class ErrorRate(LoadClaim):
@@ -38,19 +44,18 @@ class ErrorRate(LoadClaim):
 
     def bounds(self) -> Sequence[Bound]:
         name = f"rate of {self.cause}" if self.cause else "error rate"
-        measure = ShareOf(name, self._failures, planned)
+        measure = ShareOf(name, self._of_cause if self.cause else failed, planned)
         return [Bound(measure=measure, upper=True, text=share_text(self.max), value=self.max)]
 
-    def _failures(self, slot: LoadSlot) -> int:
-        if not self.cause:
-            return slot.failed + slot.dropped + slot.unfinished
-        causes = {**slot.causes, "dropped": slot.dropped, "unfinished": slot.unfinished}
-        return sum(count for cause, count in causes.items() if fnmatchcase(cause, self.cause))
+    def _of_cause(self, view: LoadView) -> NDArray[np.int64]:
+        import numpy as np
+
+        return np.array([_count(slot, self.cause) for _, slot in view.entries], dtype=np.int64)
 
     def as_bounds(self) -> Sequence[SteadyBound]:
         return () if self.cause else [SteadyBound(measure="error_rate", of=self.of, most=self.max)]
 
 
-def planned(slot: LoadSlot) -> int:
-    """All requests of a slot."""
-    return slot.ok + slot.failed + slot.dropped + slot.unfinished
+def _count(slot: LoadSlot, cause: str) -> int:
+    causes = {**slot.causes, "dropped": slot.dropped, "unfinished": slot.unfinished}
+    return sum(count for name, count in causes.items() if fnmatchcase(name, cause))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from chaoskit.model.histogram import bucket_value
 from chaoskit.model.load_view import LoadView
-from chaoskit.model.observation import LoadSlot
 from chaoskit.model.spans import Span
 from chaoskit.model.statistics import (
     block_width,
@@ -30,8 +29,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Numbers = NDArray[np.float64]
+    Column = Callable[[LoadView], NDArray[np.int64]]
+    """One number for each entry of a view."""
 
-__all__ = ["Measure", "Measured", "Quantile", "Rows", "Share", "SuccessRate", "merged_spans"]
+__all__ = [
+    "Measure",
+    "Measured",
+    "Quantile",
+    "Rows",
+    "Share",
+    "SuccessRate",
+    "failed",
+    "merged_spans",
+    "planned",
+    "succeeded",
+]
 
 Over = Literal["all", "successes"]
 
@@ -118,7 +130,7 @@ class Quantile(Measure):
 
         counts = view.matrix("response", width)
         used = np.flatnonzero(counts.any(axis=0))
-        above = _sums(view, width, (lambda slot: slot.failed + slot.dropped + slot.unfinished,))
+        above = _sums(view, width, (failed,))
         if self.over == "successes":
             above = np.zeros_like(above)
         values = np.array([bucket_value(int(index)) for index in used] + [math.inf])
@@ -139,8 +151,8 @@ class Share(Measure):
     """A share of the requests: those that `counted` counts, of those that `among` counts."""
 
     name: str
-    counted: Callable[[LoadSlot], int]
-    among: Callable[[LoadSlot], int]
+    counted: Column
+    among: Column
     unit = "share"
 
     @property
@@ -148,7 +160,7 @@ class Share(Measure):
         return self.name
 
     def samples(self, view: LoadView) -> int:
-        return sum(self.among(slot) for _, slot in view.entries)
+        return int(self.among(view).sum())
 
     def needed(self, bound: float | None) -> int:
         return 1 if bound is None else requests_for_share(bound)
@@ -191,10 +203,24 @@ class SuccessRate(Measure):
 
         cuts = _cuts(view, width)
         seconds = np.array([[end - start] for start, end in cuts]).reshape(len(cuts), 1)
-        return Rows(np.hstack([_sums(view, width, (lambda slot: slot.ok,)), seconds]), cuts, np.empty(0))
+        return Rows(np.hstack([_sums(view, width, (succeeded,)), seconds]), cuts, np.empty(0))
 
     def of(self, data: Numbers, rows: Rows) -> Numbers:
         return _ratio(data)
+
+
+def planned(view: LoadView) -> NDArray[np.int64]:
+    """All requests."""
+    return succeeded(view) + failed(view)
+
+
+def succeeded(view: LoadView) -> NDArray[np.int64]:
+    return view.column("ok")
+
+
+def failed(view: LoadView) -> NDArray[np.int64]:
+    """All that did not succeed: dropped and unfinished ones too."""
+    return view.column("failed") + view.column("dropped") + view.column("unfinished")
 
 
 def merged_spans(spans: Sequence[Span]) -> tuple[Span, ...]:
@@ -215,18 +241,12 @@ def _ratio(data: Numbers) -> Numbers:
         return np.where(data[:, 1] > 0, data[:, 0] / data[:, 1], np.nan)
 
 
-def _sums(view: LoadView, width: float, of: Sequence[Callable[[LoadSlot], int]]) -> Numbers:
-    """Sums of the slots' numbers by block, shape (blocks, len(of))."""
+def _sums(view: LoadView, width: float, of: Sequence[Column]) -> Numbers:
+    """Sums of the entries' numbers by block, shape (blocks, len(of))."""
     import numpy as np
 
-    blocks = view.block_count(width)
-    place = np.array([view.block_of(at, width) for at, _ in view.entries], dtype=np.int64)
-    columns = [
-        np.bincount(place, weights=np.array([number(slot) for _, slot in view.entries]), minlength=blocks)
-        if len(place)
-        else np.zeros(blocks)
-        for number in of
-    ]
+    blocks, rows = view.block_count(width), view.rows(width)
+    columns = [np.bincount(rows, weights=column(view), minlength=blocks)[:blocks] for column in of]
     return np.stack(columns, axis=1).astype(np.float64)
 
 

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import NamedTuple
+from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -122,6 +123,9 @@ class Crossings:
         return ended
 
 
+_KEPT: WeakKeyDictionary[History, dict[tuple[str, ...], Crossings]] = WeakKeyDictionary()
+
+
 def breaker_lanes(history: History) -> list[BreakerLane]:
     """Lanes worth drawing: of every caller and callee where a breaker was seen to open or says what it does."""
     pairs = dict.fromkeys((edge.caller, edge.called_service) for edge in history.topology.edges if edge.caller != LOAD)
@@ -157,7 +161,15 @@ def demand_on(history: History, caller: str) -> Crossings:
 
 
 def crossings(history: History, edges: Sequence[Edge]) -> Crossings:
-    """Calls over these edges in the history's view."""
+    """Calls over these edges in the history's view (kept with it: several judges ask for the same)."""
+    kept = _KEPT.setdefault(history, {})
+    names = tuple(edge.name for edge in edges)
+    if names not in kept:
+        kept[names] = _crossings(history, edges)
+    return kept[names]
+
+
+def _crossings(history: History, edges: Sequence[Edge]) -> Crossings:
     views = [history.tap(edge.name) for edge in edges]
     checks = {
         path

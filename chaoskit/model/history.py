@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import copy
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
 from heapq import merge
+from itertools import pairwise
 from typing import TypeVar
 
 import msgspec
@@ -107,8 +109,21 @@ class SteadyBound(msgspec.Struct, frozen=True, kw_only=True):
         return (self.most is None or value <= self.most) and (self.least is None or value >= self.least)
 
 
+_VIEWS_KEPT = 64
+"""Windows of load that are kept with what was computed from them: several hypotheses read the same ones."""
+
+
 def _at(seen: Observation) -> float:
     return seen.at
+
+
+def _booked_at(entry: tuple[float, LoadSlot]) -> float:
+    return entry[0]
+
+
+def _first(times: list[float], instant: float) -> int:
+    """Place of the first time at or after an instant, on the grid as in `spans.within`."""
+    return bisect_left(times, instant - 1e-6)
 
 
 class History:
@@ -129,6 +144,8 @@ class History:
         self.steady_state = tuple(steady_state)
         self.spans: tuple[Span, ...] | None = None
         """What this view is limited to; None for the whole run."""
+        self._load_views: dict[tuple[tuple[Span, ...], str], LoadView] = {}
+        self._load_named: dict[str, tuple[list[float], list[tuple[float, LoadSlot]]]] = {}
 
     def during(self, phase: Phase | str) -> History:
         """The part of this history in the windows of `phase` (empty where the run never reached it)."""
@@ -176,17 +193,35 @@ class History:
     def _booked_load(self) -> list[tuple[float, LoadSlot]]:
         slots = [slot for slot in self._by_kind.get(LoadSlot, []) if isinstance(slot, LoadSlot)]
         last = max(self._injections, default=-math.inf)  # what was planned after it needs no look
-        return [(slot.at if slot.at >= last else self._booked(slot), slot) for slot in slots]
+        booked = [(slot.at if slot.at >= last else self._booked(slot), slot) for slot in slots]
+        return sorted(booked, key=_booked_at) if self._injections else booked
 
     def load(self, name: str = "") -> LoadView:
         """Requests called `name` (a glob such as `cart*`; empty for all) that count in this view's spans."""
         spans = self.view_spans
-        chosen = [
-            (at, slot)
-            for at, slot in self._booked_load
-            if within(at, spans) and (not name or slot.name == name or fnmatchcase(slot.name, name))
-        ]
-        return LoadView(chosen, spans)
+        kept = self._load_views.get((spans, name))
+        if kept is None:
+            times, entries = self._load_by_name(name)
+            if len(spans) > 1 and any(end > start for (_, end), (start, _) in pairwise(spans)):
+                chosen = [entry for entry in entries if within(entry[0], spans)]
+            else:
+                chosen = [entry for start, end in spans for entry in entries[_first(times, start) : _first(times, end)]]
+            if len(self._load_views) >= _VIEWS_KEPT:
+                self._load_views.clear()
+            kept = self._load_views[spans, name] = LoadView(chosen, spans)
+        return kept
+
+    def _load_by_name(self, name: str) -> tuple[list[float], list[tuple[float, LoadSlot]]]:
+        """Instants and entries of the requests that `name` means in the whole run, by instant."""
+        found = self._load_named.get(name)
+        if found is None:
+            entries = [
+                entry
+                for entry in self._booked_load
+                if not name or entry[1].name == name or fnmatchcase(entry[1].name, name)
+            ]
+            found = self._load_named[name] = ([at for at, _ in entries], entries)
+        return found
 
     def load_names(self) -> list[str]:
         """Names of requests in the whole run, in order of first use."""

@@ -26,6 +26,8 @@ class LoadView:
     def __init__(self, entries: Sequence[tuple[float, LoadSlot]], spans: Sequence[Span]) -> None:
         self.entries = list(entries)
         self.spans = tuple(spans)
+        self._matrices: dict[tuple[Measure, float | None], NDArray[np.int64]] = {}
+        self._columns: dict[str, NDArray[np.int64]] = {}
 
     @property
     def seconds(self) -> float:
@@ -113,20 +115,53 @@ class LoadView:
         return summed
 
     def matrix(self, of: Measure = "response", width: float | None = 1.0) -> NDArray[np.int64]:
-        """Counts by block and bucket, shape (blocks, BUCKETS); one block where `width` is None."""
+        """Counts by block and bucket, shape (blocks, BUCKETS); one block where `width` is None. Not to be changed."""
         import numpy as np
 
+        kept = self._matrices.get((of, width))
+        if kept is not None:
+            return kept
         blocks = 1 if width is None else self.block_count(width)
         parts = [getattr(slot, of) for _, slot in self.entries]
         records = np.frombuffer(b"".join(parts), dtype=[("bucket", "<u2"), ("count", "<u4")])
         place = records["bucket"].astype(np.int64)
         if width is not None:
-            rows = np.array([self.block_of(at, width) for at, _ in self.entries], dtype=np.int64)
             sizes = np.array([len(part) // 6 for part in parts], dtype=np.int64)
-            place = place + np.repeat(rows, sizes) * BUCKETS
+            place = place + np.repeat(self.rows(width), sizes) * BUCKETS
         summed = np.bincount(place, weights=records["count"], minlength=blocks * BUCKETS)
-        shaped: NDArray[np.int64] = summed.astype(np.int64).reshape(blocks, BUCKETS)
+        shaped: NDArray[np.int64] = np.asarray(summed, dtype=np.int64).reshape(blocks, BUCKETS)
+        self._matrices[of, width] = shaped
         return shaped
+
+    @cached_property
+    def times(self) -> NDArray[np.float64]:
+        """The instant at which each entry counts."""
+        import numpy as np
+
+        return np.array([at for at, _ in self.entries], dtype=np.float64)
+
+    def column(self, field: Literal["ok", "failed", "dropped", "dropped_below_cap", "unfinished"]) -> NDArray[np.int64]:
+        """One number of each entry's slot."""
+        import numpy as np
+
+        if field not in self._columns:
+            self._columns[field] = np.array([getattr(slot, field) for _, slot in self.entries], dtype=np.int64)
+        return self._columns[field]
+
+    def rows(self, width: float) -> NDArray[np.int64]:
+        """The block of `width` seconds that each entry falls into, as `block_of` says."""
+        import numpy as np
+
+        rows = np.full(len(self.entries), -1, dtype=np.int64)
+        first = 0
+        for start, end in self.spans:
+            size = self._blocks_in((start, end), width)
+            here = (rows < 0) & (self.times < end - 1e-6)
+            inside = ((self.times[here] - start) / width + 1e-6).astype(np.int64)
+            rows[here] = first + np.clip(inside, 0, size - 1)
+            first += size
+        rows[rows < 0] = max(first - 1, 0)
+        return rows
 
     def percentile(
         self, q: float, *, over: Literal["all", "successes"] = "all", of: Measure = "response"

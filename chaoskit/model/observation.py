@@ -34,7 +34,8 @@ def slot_start(at: float) -> float:
     return int(at * 10 + 1e-6 if at >= 0 else at * 10 - 1 + 1e-6) / 10
 
 
-class _Observed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+class _Observed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True, gc=False):
+    # gc=False: there are millions of them and they never form a cycle, so the collector need not walk them.
     at: float
     source: str = ""
 
@@ -92,7 +93,7 @@ class MetricPoint(_Observed, frozen=True, kw_only=True, tag="metric"):
     labels: dict[str, str] = {}
 
 
-class TapCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class TapCall(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One call that crossed an edge, as the caller's side saw it. `end` is None while nothing ended it."""
 
     start: float

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import combinations
 from statistics import NormalDist, fmean, median
 from typing import TYPE_CHECKING, NamedTuple
@@ -51,14 +52,17 @@ def block_width(seconds: float) -> float:
     return float(max(1, math.ceil(seconds / MOST_BLOCKS)))
 
 
+@lru_cache(maxsize=16)
 def draws(blocks: int, *, resamples: int = RESAMPLES, seed: int = 1) -> NDArray[np.float64]:
-    """How often each block is drawn in each resample, shape (resamples, blocks); rows sum to `blocks`."""
+    """How often each block is drawn in each resample, shape (resamples, blocks); rows sum to `blocks`. Read-only."""
     import numpy as np
 
     picked = np.random.default_rng(seed).integers(0, blocks, size=(resamples, blocks))
     flat = (picked + np.arange(resamples)[:, None] * blocks).ravel()
     counted = np.bincount(flat, minlength=resamples * blocks)
-    return counted.reshape(resamples, blocks).astype(np.float64)
+    drawn: NDArray[np.float64] = counted.reshape(resamples, blocks).astype(np.float64)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def interval_of(
