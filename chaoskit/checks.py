@@ -194,7 +194,8 @@ class _Checks:
         if "load" in self.doubtful:
             return
         for one in samples(self.experiment, claim, phases):
-            if one.planned is not None and one.planned + 1e-6 < one.needed:
+            there = spans[one.phase][0] < spans[one.phase][1]
+            if there and one.planned is not None and one.planned + 1e-6 < one.needed:
                 of = f" of {one.of}" if one.of else ""
                 planned = f"{math.floor(one.planned + 1e-6)} are planned" if one.planned >= 1 else "none is planned"
                 what = f"{claim.expected()} needs {one.needed} requests{of} in {one.phase}; {planned}"

@@ -228,7 +228,7 @@ def _item(folder: str, item: Data) -> object:
         raise _Wrong([Mistake((), f"expected a key 'kind': which {noun} it is", f"there are: {', '.join(known)}")])
     kind = item["kind"]
     if not isinstance(kind, str) or kind not in known:
-        hint = did_you_mean(str(kind), known) or _elsewhere(str(kind), folder)
+        hint = _elsewhere(str(kind), folder) or did_you_mean(str(kind), known)
         raise _Wrong([Mistake(("kind",), f"no {noun} of kind {shown(kind)}", hint)])
     cls = known[kind]
     fields = {key: value for key, value in item.items() if key != "kind"}

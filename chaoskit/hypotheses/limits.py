@@ -6,9 +6,9 @@ import re
 from typing import Annotated
 
 import msgspec
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonSchema
 
-from chaoskit.model.units import duration_text, parse_duration, parse_rate, parse_share
+from chaoskit.model.units import duration_text, parse_duration, parse_rate, parse_share, written
 
 __all__ = ["Floor", "FloorValue", "Limit", "LimitValue"]
 
@@ -57,10 +57,10 @@ class FloorValue(msgspec.Struct, frozen=True):
         return f"{self.rate:g}/s" if self.rate is not None else f"{(self.share or 0.0) * 100:g}% of baseline"
 
 
-def _limit(value: object) -> LimitValue:
+def _limit(value: object, info: ValidationInfo) -> LimitValue:
     if isinstance(value, LimitValue):
         return value
-    if isinstance(value, float):
+    if isinstance(value, float) and not written(info):
         return LimitValue(seconds=value)
     if isinstance(value, str) and (match := _MORE.fullmatch(value.strip())):
         return LimitValue(share=float(match.group(1)) / 100.0)
@@ -74,10 +74,10 @@ def _limit(value: object) -> LimitValue:
         ) from None
 
 
-def _floor(value: object) -> FloorValue:
+def _floor(value: object, info: ValidationInfo) -> FloorValue:
     if isinstance(value, FloorValue):
         return value
-    if isinstance(value, float):
+    if isinstance(value, float) and not written(info):
         return FloorValue(rate=value)
     if isinstance(value, str) and "%" in value:
         return FloorValue(share=parse_share(value))
@@ -89,7 +89,7 @@ def _floor(value: object) -> FloorValue:
         ) from None
 
 
-def _written(value: LimitValue | FloorValue) -> str:
+def _text(value: LimitValue | FloorValue) -> str:
     return str(value).replace("baseline ", "").replace(" of baseline", "")
 
 
@@ -100,14 +100,14 @@ def _schema(pattern: str, *examples: str) -> WithJsonSchema:
 Limit = Annotated[
     LimitValue,
     BeforeValidator(_limit),
-    PlainSerializer(_written),
+    PlainSerializer(_text),
     _schema(r"^([0-9.]+ ?(us|µs|ms|s|m|h))+$|^\+[0-9.]+ ?(us|µs|ms|s|m|h|%)$", "400ms", "+50%", "+100ms"),
 ]
 """`400ms`, or over the baseline: `+50%`, `+100ms`."""
 Floor = Annotated[
     FloorValue,
     BeforeValidator(_floor),
-    PlainSerializer(_written),
+    PlainSerializer(_text),
     _schema(r"^[0-9.]+ ?(/ ?(s|m|h)|%)$", "50/s", "90%"),
 ]
 """`50/s`, or a share of the baseline: `90%`."""

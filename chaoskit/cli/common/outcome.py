@@ -16,7 +16,9 @@ __all__ = ["tell_run", "tell_suite"]
 def tell_run(screen: Screen, run: Run) -> None:
     """Verdict, findings and why, gates that are shut, what is left, and where the report is."""
     mark, style = mark_of(run.verdict)
-    expected = "" if run.as_expected and run.variant is None else f" (expected {run.expected})"
+    expected = " as expected" if run.as_expected else f", expected {run.expected}"
+    if run.as_expected and run.variant is None:
+        expected = ""
     screen.always((f"{mark} {run.verdict}", f"bold {style}"), f"{expected}  {_name(run)}")
     if screen.quiet:
         return

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from chaoskit.cli.console import Line
 from chaoskit.model.histogram import Histogram
-from chaoskit.model.observation import BreakerChange, Event, LoadSlot, Observation, ProbeResult, slot_start
+from chaoskit.model.observation import SLOT, BreakerChange, Event, LoadSlot, Observation, ProbeResult, slot_start
 from chaoskit.model.units import duration_text
 
 __all__ = ["Progress", "sparkline"]
@@ -65,6 +65,8 @@ class Progress:
         self._offset: float | None = None
         """CLOCK_MONOTONIC when warmup began."""
         self._slots: deque[LoadSlot] = deque()
+        self._newest = 0.0
+        """Start of the newest slot that anything ended in."""
         self._seconds: dict[int, _Second] = {}
         self._breakers: dict[str, str] = {}
         self._sick: dict[str, str] = {}
@@ -97,8 +99,8 @@ class Progress:
         if slot.response:
             second.response.add_bytes(slot.response)
         self._slots.append(slot)
-        newest = max(ended, slot.at)
-        while self._slots and (self._slots[0].ended or self._slots[0].at) < newest - _WINDOW:
+        self._newest = max(self._newest, ended)
+        while self._slots and (self._slots[0].ended or self._slots[0].at) < self._newest - _WINDOW:
             self._slots.popleft()
 
     def _probe(self, seen: ProbeResult) -> None:
@@ -194,13 +196,13 @@ class Progress:
         ]
 
     def _present(self, now: float) -> tuple[float, float, float]:
-        """Rate, p95 and share of errors over the last seconds."""
-        since = slot_start(now - _WINDOW)
+        """Rate, p95 and share of errors over the last seconds that slots have come in for."""
+        since = slot_start(max(self._newest, now - _WINDOW) - _WINDOW)
         recent = [slot for slot in self._slots if (slot.ended if slot.ended is not None else slot.at) >= since]
         ok = sum(slot.ok for slot in recent)
         failed = sum(slot.failed + slot.dropped + slot.unfinished for slot in recent)
         p95 = Histogram.merged(slot.response for slot in recent).quantile(0.95, above=failed)
-        return (ok + failed) / min(_WINDOW, max(now, 0.1)), p95, failed / (ok + failed) if ok + failed else 0.0
+        return (ok + failed) / min(_WINDOW + SLOT, max(now, SLOT)), p95, failed / (ok + failed) if ok + failed else 0.0
 
     def _states(self) -> list[str | tuple[str, str]]:
         styles = {"closed": "green", "open": "bold red", "half_open": "yellow"}
