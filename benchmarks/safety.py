@@ -1,0 +1,266 @@
+"""What is left behind when a run is killed: `python benchmarks/safety.py [--trials 30] [--seed 1] [--mode NAME ...]`.
+
+Each trial starts `chaoskit run` on a small target (a service that daemonises a helper, PostgreSQL, Redis) with a fault
+on an edge and a paused service, does harm at a random instant, and then counts what is left of it: processes, listening
+ports, shared memory, data folders, journals, and toxics of a Toxiproxy that is not ours (`--toxiproxy URL`).
+
+    harness    SIGKILL of the harness           group     SIGKILL of its process group
+    child      SIGKILL of a process it started  guardian  SIGKILL of the guardian (the harness ends the run)
+    both       SIGKILL of both, then `recover`  freeze    SIGSTOP of the harness past the due time of a fault
+    interrupt  SIGINT, as Ctrl-C                terminate SIGTERM
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from chaoskit.processes import RUN_MARK, ProcessId, boot_id, descendants, marked, running, table  # noqa: E402 - the path
+
+MODES = ("harness", "group", "child", "guardian", "both", "freeze", "interrupt", "terminate")
+PATIENCE = 30.0
+SERVICE = """
+import http.server, subprocess, sys
+subprocess.Popen(["sh", "-c", "(setsid sleep 600 >/dev/null 2>&1 &)"]).wait()
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
+"""
+TARGET = """
+name: victim
+entry: web
+services:
+  web:
+    run: python targets/victim/service.py {host} {port}
+    needs: {BACK: "http://{back}", DB: "postgresql://{db}/shop", CACHE: "redis://{cache}"}
+    health: /
+  back: {run: "python targets/victim/service.py {host} {port}", health: /}
+  db: {provides: postgres}
+  cache: {provides: redis}
+"""
+EXPERIMENT = """
+title: Nothing is left behind
+target: victim
+load:
+  rate: 20/s
+  requests: [{name: page, path: /, timeout: 1s}]
+phases: {warmup: 500ms, baseline: 1500ms, fault: 2s, recovery: 500ms}
+blast_radius: [load->web, back]
+faults:
+  - {kind: latency, on: load->web, add: 50ms}
+  - {kind: pause, on: back}
+"""
+
+
+@dataclass
+class Trial:
+    """One run that comes to harm, and what is left of it."""
+
+    mode: str
+    folder: Path
+    chance: random.Random
+    toxiproxy: str
+    runs: list[str] = field(default_factory=list)
+    seen: set[ProcessId] = field(default_factory=set)
+    guardian: int = 0
+    ports: set[int] = field(default_factory=set)
+
+    def run(self) -> tuple[float, Counter[str]]:
+        """Seconds from the harm until nothing was left, and what was left when patience ended."""
+        env = {**os.environ, "CHAOSKIT_STATE": str(self.folder / "state"), "CHAOSKIT_TRIAL": self.folder.name}
+        env["TMPDIR"] = str(self.folder / "tmp")
+        if self.toxiproxy:
+            env["CHAOSKIT_TOXIPROXY"] = self.toxiproxy
+        command = [sys.executable, "-m", "chaoskit", "run", "experiment.yaml", "--quiet"]
+        with (self.folder / "output").open("wb") as output:
+            harness = subprocess.Popen(
+                command, cwd=self.folder, env={**env, "PYTHONPATH": str(ROOT)}, stdout=output, stderr=output,
+                start_new_session=True,
+            )  # fmt: skip
+        try:
+            self._wait_for_harm(harness)
+            since = time.monotonic()
+            self._harm(harness)
+            if self.mode == "both":
+                self._recover(env)
+            while (left := self._left(harness)) and time.monotonic() < since + PATIENCE:
+                time.sleep(0.02)
+            return time.monotonic() - since, left
+        finally:
+            harness.send_signal(signal.SIGCONT)
+            harness.kill()
+            harness.wait()
+            self._recover(env)
+
+    def _wait_for_harm(self, harness: subprocess.Popen[bytes]) -> None:
+        """A random instant; for a freeze, one while the faults are in."""
+        began = time.monotonic()
+        least = {"freeze": 60.0, "child": 0.5, "guardian": 0.5}.get(self.mode, 0.0)
+        most = began + (60.0 if self.mode == "freeze" else least + self.chance.uniform(0.0, 6.0))
+        while time.monotonic() < most and harness.poll() is None:
+            self._look()
+            if self.mode == "freeze" and self._faults_are_in():
+                time.sleep(self.chance.uniform(0.1, 1.0))
+                break
+            time.sleep(0.02)
+        self._look()
+
+    def _faults_are_in(self) -> bool:
+        return any('"injected"' in path.read_text() for path in self.folder.glob("reports/*/*/history.jsonl"))
+
+    def _look(self) -> None:
+        """Who belongs to the run now: by descent from its guardian, whatever it does to its environment."""
+        for path in (self.folder / "state" / "runs").glob("*.journal"):
+            if path.stem not in self.runs:
+                self.runs.append(path.stem)
+            for line in path.read_text().splitlines():
+                if '"guardian","guardian"' in line:
+                    self.guardian = int(json.loads(line)["guardian"][0])
+        rows = table()
+        if self.guardian in rows:
+            family = {self.guardian} | descendants(rows, self.guardian)
+            self.seen |= {ProcessId(pid, rows[pid].started, boot_id()) for pid in family}
+            self.ports |= listening(family)
+
+    def _harm(self, harness: subprocess.Popen[bytes]) -> None:
+        if harness.poll() is not None:
+            return
+        if self.mode in ("harness", "both"):
+            harness.kill()
+        elif self.mode == "group":
+            os.killpg(harness.pid, signal.SIGKILL)
+        elif self.mode == "freeze":
+            harness.send_signal(signal.SIGSTOP)
+        elif self.mode in ("interrupt", "terminate"):
+            harness.send_signal(signal.SIGINT if self.mode == "interrupt" else signal.SIGTERM)
+        if self.mode in ("guardian", "both") and self.guardian:
+            _kill(self.guardian)
+        if self.mode == "child":
+            children = [process.pid for process in self.seen if process.pid != self.guardian and running(process)]
+            if children:
+                _kill(self.chance.choice(sorted(children)))
+
+    def _recover(self, env: dict[str, str]) -> None:
+        command = [sys.executable, "-m", "chaoskit", "recover"]
+        subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True)
+
+    def _left(self, harness: subprocess.Popen[bytes]) -> Counter[str]:
+        """What is left now, by kind. A frozen harness is not counted: it is the victim."""
+        left: Counter[str] = Counter()
+        rows = table()
+        pids = {process.pid for process in self.seen if running(process)}
+        pids |= marked("CHAOSKIT_TRIAL", self.folder.name, rows)
+        for run in self.runs:
+            pids |= marked(RUN_MARK, run, rows)
+            left["folders"] += Path(f"/var/tmp/chaoskit-{run}").exists()
+        left["temporary files"] = len(list((self.folder / "tmp").iterdir()))
+        pids = {pid for pid in pids if pid in rows and rows[pid].state not in "ZX"}
+        if self.mode == "freeze":
+            pids.discard(harness.pid)
+        left["processes"] = len(pids)
+        left["ports"] = len(self.ports & listening(None)) if pids else 0
+        left["memory"] = segments({process.pid for process in self.seen})
+        left["journals"] = len(list((self.folder / "state").glob("runs/*.journal")))
+        if self.toxiproxy:
+            with urllib.request.urlopen(f"{self.toxiproxy}/proxies", timeout=5) as answer:
+                left["toxics"] = len(json.load(answer))
+        return +left
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+
+
+def listening(pids: set[int] | None) -> set[int]:
+    """Ports on which these processes (or any) listen."""
+    inodes = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == "0A":
+            inodes[fields[9]] = int(fields[1].split(":")[1], 16)
+    if pids is None:
+        return set(inodes.values())
+    found = set()
+    for pid in pids:
+        try:
+            for handle in Path(f"/proc/{pid}/fd").iterdir():
+                end = str(handle.readlink())
+                if end.startswith("socket:["):
+                    found.add(end[8:-1])
+        except OSError:
+            continue
+    return {inodes[inode] for inode in found & inodes.keys()}
+
+
+def segments(creators: set[int]) -> int:
+    """System V shared memory that these processes made."""
+    rows = [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
+    return sum(int(row[4]) in creators for row in rows)
+
+
+def main() -> int:
+    """0 where nothing was left in any trial."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=24, help="in all, taken in turn from the modes")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--mode", action="append", choices=MODES)
+    parser.add_argument("--toxiproxy", default="", help="URL of a Toxiproxy that is not ours, without proxies")
+    asked = parser.parse_args()
+    chance = random.Random(asked.seed)
+    modes = asked.mode or list(MODES)
+    took: dict[str, list[float]] = {mode: [] for mode in modes}
+    left: dict[str, Counter[str]] = {mode: Counter() for mode in modes}
+    for number in range(asked.trials):
+        mode = modes[number % len(modes)]
+        folder = Path(tempfile.mkdtemp(prefix="chaoskit-safety-"))
+        try:
+            (folder / "targets" / "victim").mkdir(parents=True)
+            (folder / "tmp").mkdir()
+            (folder / "targets" / "victim" / "service.py").write_text(SERVICE)
+            (folder / "targets" / "victim" / "target.yaml").write_text(TARGET)
+            (folder / "experiment.yaml").write_text(EXPERIMENT)
+            seconds, remains = Trial(mode, folder, random.Random(chance.random()), asked.toxiproxy).run()
+            took[mode].append(seconds)
+            left[mode] += remains
+            if remains:
+                print(f"trial {number} ({mode}): left after {seconds:.1f} s: {dict(remains)}", flush=True)
+                print((folder / "output").read_text()[-2000:])
+        finally:
+            shutil.rmtree(folder)
+    print(f"{'mode':10} {'trials':>6} {'median':>8} {'worst':>8}   left behind")
+    for mode in modes:
+        if took[mode]:
+            leaks = ", ".join(f"{count} {kind}" for kind, count in left[mode].items()) or "nothing"
+            middle = statistics.median(took[mode])
+            print(f"{mode:10} {len(took[mode]):6} {middle:6.2f} s {max(took[mode]):6.2f} s   {leaks}")
+    return 1 if any(left.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
