@@ -29,7 +29,7 @@ __all__ = [
 JsonPath = tuple[str | int | None, ...]
 """Steps from the root: a key, an index, or None for every member."""
 
-_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+_PLACEHOLDER = re.compile(r"(?<!\$)\$\{([^}]*)\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_ -]+)?")
 _STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_-]*)|\.\*|\[(-?[0-9]+)\]|\[\*\]|\[\s*'([^']*)'\s*\]|\[\s*\"([^\"]*)\"\s*\]")
 _METHOD = re.compile(r"[A-Z]+")
@@ -58,7 +58,7 @@ def parse_json_path(text: str) -> JsonPath:
 
 
 def placeholders(value: JsonValue) -> list[str]:
-    """Names in `${…}` in a text, or in every text of a JSON value, keys included."""
+    """Names in `${…}` (`$${` stands for itself) in a text, or in every text of a JSON value, keys included."""
     if isinstance(value, str):
         return [found.strip() for found in _PLACEHOLDER.findall(value)]
     if isinstance(value, list):

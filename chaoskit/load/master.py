@@ -264,9 +264,10 @@ class Master:
         )
         # It may live and only be slow: two senders of one share would be one too many.
         self._runner.send_message("chaoskit_refuse", {"because": "it was lost"}, client_id=node.client)
-        if (client := self._runner.clients.pop(node.client, None)) is not None:
-            if self._runner._users_dispatcher is not None:  # Locust itself notices only when heartbeats are overdue
-                self._runner._users_dispatcher.remove_worker(client)
+        client = self._runner.clients.pop(node.client, None)
+        if client is not None and self._runner._users_dispatcher is not None:
+            # Locust itself notices only when heartbeats are overdue.
+            self._runner._users_dispatcher.remove_worker(client)
         others = self._alive()
         if not others:
             self._harness.tell(Failed(because=f"{text}, and it was the last one"))

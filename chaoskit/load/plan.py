@@ -21,7 +21,7 @@ from chaoskit.traffic import Capture, Check, Feed, LoadSpec, Match, RequestSpec,
 
 __all__ = ["load_plan"]
 
-_PLACEHOLDER = re.compile(r"\$\{([^}]*)\}")
+_PLACEHOLDER = re.compile(r"(?<!\$)\$\{([^}]*)\}")
 _SAFE_METHODS = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 _DATA_LIMIT = 64 * 1024 * 1024
 
@@ -107,7 +107,7 @@ class _Builder:
         for index, part in enumerate(_PLACEHOLDER.split(text)):
             if index % 2 == 0:
                 if part:
-                    found.append(Piece(text=part))
+                    found.append(Piece(text=part.replace("$${", "${")))
             elif part.strip().startswith("env."):
                 found.append(Piece(text=self._env(part.strip().removeprefix("env."))))
             else:
