@@ -3,54 +3,94 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from chaoskit.hypotheses import attempts as of_attempts
+from chaoskit.hypotheses.attempts import Attempts
+from chaoskit.hypotheses.attempts import attempts as attempts_of
 from chaoskit.hypotheses.claim import Claim, Part, compared, finding, unknown_edge
-from chaoskit.hypotheses.words import amount, between, moment
+from chaoskit.hypotheses.words import amount, between, moment, share_text
 from chaoskit.model.breaker_lane import Crossings, crossings, demand_on
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.statistics import MINIMUM_BLOCKS, block_width, draws, interval_of
-from chaoskit.model.topology import Topology
+from chaoskit.model.topology import Edge, Topology
+from chaoskit.model.units import Duration, Share, duration_text
 from chaoskit.model.verdict import Finding, Verdict
 
 __all__ = ["Retries"]
 
 _ENOUGH = 50
 """Calls into the caller, in baseline and in each phase, below which a ratio says nothing."""
+_SIDE = {
+    Verdict.SUPPORTED: ", at most",
+    Verdict.REFUTED: ", above",
+    Verdict.INCONCLUSIVE: ": too close to call against",
+}
+_SINGLE = frozenset({"attempts", "waits", "grows", "jitter", "only_safe", "budget"})
+"""Bounds on single requests."""
 
 
 class Retries(Claim):
-    """Retries do not multiply the load on what is in trouble.
+    """Retries do not multiply the load on what is in trouble, are spaced, and repeat only what may be repeated.
 
     What it measures: amplification = calls that cross the edge ÷ calls that come into the caller, as a multiple of the
-    same ratio in baseline; over each phase (with an interval over blocks of a second) and in its worst second.
+    same ratio in baseline; over each phase (with an interval over blocks of a second) and in its worst second. Where
+    the caller passes `traceparent` on (or its requests do not overlap), also single requests: how often each is
+    attempted, the waits between the end of an attempt and the start of the next, and what is repeated.
 
     Example:
         {kind: retries, edge: orders->payments, most: 1.5}
-        {kind: retries, edge: orders->payments, most: 1.5, worst_second: 3}
+        {kind: retries, edge: orders->payments, most: 1.5, worst_second: 3, attempts: 3, waits: 50ms, jitter: true}
 
     Limits: it counts every call that crosses, whoever sends it: a client library that repeats a call by itself
-    (aiohttp repeats a GET whose reused connection was reset) counts too. Calls of health checks do not.
+    (aiohttp repeats a GET whose reused connection was reset) counts too. Calls of health checks do not. The spacing
+    takes 20 retries; growth takes 20 requests with three attempts.
     """
 
     kind: ClassVar[str] = "retries"
 
     edge: str
     """The edge that is called again: `orders->payments`."""
-    most: float = Field(gt=0)
+    most: float | None = Field(default=None, gt=0)
     """Largest amplification over the phase: 1 is no more calls than in baseline."""
     worst_second: float | None = Field(default=None, gt=0)
     """Largest amplification in any one second."""
+    attempts: int | None = Field(default=None, ge=1)
+    """Most times that one request may be tried, the first time included."""
+    waits: Duration | None = None
+    """Least wait before a retry (the median)."""
+    grows: bool = False
+    """The second wait must be longer than the first."""
+    jitter: bool = False
+    """Waits must differ from each other."""
+    only_safe: bool = False
+    """Only what may be repeated is: no POST or PATCH without an Idempotency-Key."""
+    budget: Share | None = None
+    """Most retries as a share of the requests."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Retries:
+        if not self.model_fields_set & {"most", "worst_second", *_SINGLE}:
+            raise ValueError("expected a bound, such as most: 1.5")
+        return self
 
     def check(self, topology: Topology, request_names: Sequence[str]) -> Sequence[tuple[str, str]]:
         return unknown_edge(self.edge, topology)
 
     def expected(self) -> str:
-        text = f"calls over {self.edge} ≤ {amount(self.most, '×')} of baseline's"
-        return text if self.worst_second is None else f"{text}, ≤ {amount(self.worst_second, '×')} in any second"
+        parts = [f"calls ≤ {amount(self.most, '×')} of baseline's"] if self.most is not None else []
+        parts += [f"≤ {amount(self.worst_second, '×')} in any second"] if self.worst_second is not None else []
+        parts += [f"≤ {self.attempts} attempts"] if self.attempts is not None else []
+        parts += [f"waits ≥ {duration_text(self.waits)}"] if self.waits is not None else []
+        parts += ["waits grow"] if self.grows else []
+        parts += ["waits have jitter"] if self.jitter else []
+        parts += ["only safe ones repeated"] if self.only_safe else []
+        parts += [f"retries ≤ {share_text(self.budget)} of requests"] if self.budget is not None else []
+        return f"{self.edge}: {', '.join(parts)}"
 
     def samples_needed(self) -> int:
         return _ENOUGH
@@ -60,19 +100,47 @@ class Retries(Claim):
 
     def judge(self, history: History) -> Finding:
         edges = history.topology.select_edges(self.edge)
-        parts = [
-            part
-            for caller in dict.fromkeys(edge.caller for edge in edges)
-            for part in self._judged(
-                history,
-                crossings(history, [e for e in edges if e.caller == caller]),
-                demand_on(history, caller),
-                caller,
-            )
-        ]
+        parts: list[Part] = []
+        for caller in dict.fromkeys(edge.caller for edge in edges):
+            ours = [edge for edge in edges if edge.caller == caller]
+            if self.most is not None or self.worst_second is not None:
+                parts += self._amplified(history, crossings(history, ours), demand_on(history, caller), caller)
+            if self.model_fields_set & _SINGLE:
+                parts += [part for phase in self.phases for part in self._single(history, phase, ours, caller)]
         return finding(self, [part._replace(lane=self.edge) for part in parts])
 
-    def _judged(self, history: History, crossing: Crossings, demand: Crossings, caller: str) -> list[Part]:
+    def _single(self, history: History, phase: Phase, edges: Sequence[Edge], caller: str) -> list[Part]:
+        view = history.during(phase)
+        seen = attempts_of(view, edges, caller)
+        if not seen.requests:
+            because = f"single requests over {self.edge} cannot be told in {phase}: {seen.because}"
+            return [Part(Verdict.INCONCLUSIVE, because, phase=str(phase), evidence=view.view_spans)]
+        parts = [of_attempts.at_most(seen, self.attempts, history)] if self.attempts is not None else []
+        parts += [of_attempts.waits(seen, self.waits)] if self.waits is not None else []
+        parts += [of_attempts.grows(seen)] if self.grows else []
+        parts += [of_attempts.jitters(seen)] if self.jitter else []
+        parts += [of_attempts.only_safe(seen, history)] if self.only_safe else []
+        parts += [self._budgeted(seen, view.view_spans)] if self.budget is not None else []
+        return [part._replace(phase=str(phase), evidence=part.evidence or view.view_spans) for part in parts]
+
+    def _budgeted(self, seen: Attempts, spans: Sequence[Span]) -> Part:
+        assert self.budget is not None
+        pairs = [(0, 0)] * len(blocks := _blocks(spans))
+        starts = [start for start, _ in blocks]
+        for calls in seen.requests:
+            place = max(bisect_right(starts, calls[0].start) - 1, 0)
+            pairs[place] = (pairs[place][0] + len(calls) - 1, pairs[place][1] + 1)
+        share = seen.retries / len(seen.requests)
+        interval = None if self.by_point else _interval(pairs, 1.0)
+        verdict = compared(share, interval, most=self.budget)
+        detail = "; ".join(filter(None, [between(interval, "share"), f"{len(seen.requests)} requests"]))
+        because = (
+            f"retries were {share_text(share)} of the requests ({detail}){_SIDE[verdict]} {share_text(self.budget)}"
+            f"{of_attempts.silent(seen)}"
+        )
+        return Part(verdict, because, share, "share", interval, samples=len(seen.requests))
+
+    def _amplified(self, history: History, crossing: Crossings, demand: Crossings, caller: str) -> list[Part]:
         baseline = history.windows.get(Phase.BASELINE, [])
         asked, called = _counted(demand, baseline), _counted(crossing, baseline)
         if asked < _ENOUGH or not called:
@@ -102,25 +170,21 @@ class Retries(Claim):
             because = f"{len(blocks)} seconds of {phase} are too few for an interval: it takes {MINIMUM_BLOCKS}"
             return [Part(Verdict.INCONCLUSIVE, because, phase=str(phase), samples=asked, evidence=tuple(spans))]
         times = called / asked / usual
-        verdict = compared(times, interval, most=self.most)
+        most = self.most if self.most is not None else math.inf
+        verdict = compared(times, interval, most=most)
         detail = "; ".join(filter(None, [between(interval, "×"), f"{called} calls for {asked} requests"]))
-        words = {
-            Verdict.SUPPORTED: ", at most",
-            Verdict.REFUTED: ", above",
-            Verdict.INCONCLUSIVE: ": too close to call against",
-        }
         worst = [
             (block, crossed / due / usual) for block, (crossed, due) in zip(blocks, pairs, strict=True) if due >= 5
         ]
-        over = [block for block, value in worst if value > self.most]
+        over = [block for block, value in worst if value > most]
         since = f"; it broke first {moment(history, over[0][0])}" if over and verdict is Verdict.REFUTED else ""
         because = (
             f"calls over {self.edge} were {amount(times, '×')} of baseline's in {phase} ({detail})"
-            f"{words[verdict]} {amount(self.most, '×')}{since}"
+            f"{_SIDE[verdict]} {amount(most, '×')}{since}"
         )
         evidence = tuple(over) if over and verdict is Verdict.REFUTED else tuple(spans)
         part = Part(verdict, because, times, "×", interval, str(phase), called, evidence)
-        return [part, *self._worst(history, phase, worst)]
+        return [*([part] if self.most is not None else []), *self._worst(history, phase, worst)]
 
     def _worst(self, history: History, phase: Phase, blocks: Sequence[tuple[Span, float]]) -> list[Part]:
         if self.worst_second is None:
