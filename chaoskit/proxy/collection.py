@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 
 from chaoskit.proxy import gojson
@@ -15,6 +16,9 @@ from chaoskit.proxy.toxic import DOWNSTREAM, UPSTREAM, Kind, Toxic
 from chaoskit.proxy.toxics import KINDS
 
 __all__ = ["ApiError", "Collection", "proxies_json", "proxy_json", "toxic_json"]
+
+_RUN_PART = re.compile(r"^chaoskit-[0-9a-f]{8}-")
+"""What tells one run's toxics from another's: no part of what the seed decides, or no run could be repeated."""
 
 _PROXY = {"name": "string", "listen": "string", "upstream": "string", "enabled": "bool"}
 _OURS = {"protocol": "string", "tap": "bool", "toxics": "any"}
@@ -247,7 +251,7 @@ class Collection:
             direction=UPSTREAM if stream.lower() == "upstream" else DOWNSTREAM,
             toxicity=_number(read.get("toxicity", 1.0)),
             attributes={key: attribute.default for key, attribute in kind_of.attributes.items()},
-            seed=f"{self.context.seed}/{proxy.name}/{name}",
+            seed=f"{self.context.seed}/{proxy.name}/{_RUN_PART.sub('', name)}",
         )
         if self.context.strict:
             toxic.attributes = dict.fromkeys(kind_of.attributes, 0)
