@@ -7,11 +7,11 @@ end with a null byte, written to file descriptor 3 and read from 4.
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -31,24 +31,22 @@ class Browser:
     """One Chromium process with a profile of its own."""
 
     def __init__(self) -> None:
-        found = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+        names = ("chromium", "chromium-browser", "google-chrome")
+        found = next((path for name in names if (path := shutil.which(name))), None)
         if found is None:
             raise FileNotFoundError("no chromium on PATH")
         self._profile = tempfile.mkdtemp(prefix="chaoskit-chromium-")
         theirs_in, self._out = os.pipe()
         self._in, theirs_out = os.pipe()
-
-        # 3 and 4 are where Chromium looks; they are put there in the child.
-        command = [
-            "/bin/sh", "-c", f'exec 3<&{theirs_in} 4>&{theirs_out}; exec "$@"', "sh", found, *FLAGS,
-            f"--user-data-dir={self._profile}", "about:blank",
-        ]  # fmt: skip
-        self._process = subprocess.Popen(
-            command, pass_fds=(theirs_in, theirs_out), start_new_session=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(theirs_in)
-        os.close(theirs_out)
+        high_in, high_out = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 64) for fd in (theirs_in, theirs_out))
+        nothing = os.open(os.devnull, os.O_RDWR)
+        # 3 and 4 are where Chromium looks: whatever lies there in us is replaced in the child only.
+        actions = [(os.POSIX_SPAWN_DUP2, fd, place) for place, fd in ((3, high_in), (4, high_out))]
+        actions += [(os.POSIX_SPAWN_DUP2, nothing, place) for place in (0, 1, 2)]
+        command = [found, *FLAGS, f"--user-data-dir={self._profile}", "about:blank"]
+        self._pid = os.posix_spawn(found, command, os.environ, file_actions=actions, setpgroup=0)
+        for fd in (theirs_in, theirs_out, high_in, high_out, nothing):
+            os.close(fd)
         self._buffer = b""
         self._number = 0
         self.events: list[dict] = []
@@ -56,13 +54,17 @@ class Browser:
     def __enter__(self) -> Browser:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         os.close(self._out)
-        try:
-            self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        until = time.monotonic() + 5
+        while os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+            if time.monotonic() > until:
+                os.killpg(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+                break
+            time.sleep(0.05)
         os.close(self._in)
         shutil.rmtree(self._profile, ignore_errors=True)
 
@@ -102,7 +104,9 @@ class Browser:
             except TimeoutError:
                 return
 
-    def page(self, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1.0, script: bool = True) -> Page:
+    def page(
+        self, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1.0, script: bool = True
+    ) -> Page:
         """A fresh page of a size in CSS pixels."""
         target = self.send("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self.send("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
@@ -136,7 +140,10 @@ class Page:
         self.browser.events.clear()
         self.send("Page.navigate", {"url": address})
         until = before + 30
-        while not any(e.get("method") == "Page.loadEventFired" and e.get("sessionId") == self.session for e in self.browser.events):
+        while not any(
+            event.get("method") == "Page.loadEventFired" and event.get("sessionId") == self.session
+            for event in self.browser.events
+        ):
             self.browser.events.append(self.browser._next(until))
         took = time.monotonic() - before
         self.browser.listen(0.2)
