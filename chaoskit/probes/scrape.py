@@ -42,6 +42,7 @@ class Scrape(Probe):
     every: Duration = Field(default=1.0, ge=0.1)
     """Time between two readings of one page."""
     timeout: Duration = Field(default=1.0, gt=0.0)
+    """No answer within this time is none."""
     only: tuple[str, ...] = ()
     """Names of metrics to keep, as globs (`http_*`): runtime metrics and buckets too where they are named."""
     most: int = Field(default=300, ge=1)

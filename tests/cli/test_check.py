@@ -1,0 +1,65 @@
+"""check: every problem with its place, the samples each claim needs, 0 or 2."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.cli.conftest import Said
+from tests.experiments import write
+
+
+def test_good_files_exit_0_and_say_what_samples_they_need(chaoskit: Callable[..., Said], here: Path) -> None:
+    write(here)
+    code, out, err = chaoskit("check", "it.yaml", "targets")
+    assert (code, err) == (0, "")
+    assert "ok  it.yaml" in out
+    assert "72 requests needed in fault, 375 planned" in out
+    assert "ok  targets/tiny/target.yaml  3 services, 4 edges" in out
+
+
+def test_bad_files_exit_2_with_every_problem_of_every_file(chaoskit: Callable[..., Said], here: Path) -> None:
+    write(here, ("title:", "titel:"), ("rate: 50/s", "rate: 50"))
+    (here / "other.yaml").write_text("target: tiny\nfaults: {\n")
+    code, out, err = chaoskit("check", ".")
+    assert code == 2
+    assert "it.yaml:1:1: titel: unknown key 'titel' (did you mean 'title'?)" in err
+    assert "it.yaml:4:9: load.rate" in err
+    assert "other.yaml:3:1: not valid YAML" in err
+    assert "4 problems in 2 files" in err
+    assert "ok  targets/tiny/target.yaml" in out
+
+
+def test_a_broken_target_is_told_once(chaoskit: Callable[..., Said], here: Path) -> None:
+    write(here, target="name: tiny\nentry: web\nservices: {web: {runn: x}}\n")
+    code, _, err = chaoskit("check", "it.yaml", "targets")
+    assert code == 2
+    assert err.count("unknown key 'runn'") == 1
+
+
+def test_json_has_every_problem_as_data(chaoskit: Callable[..., Said], here: Path) -> None:
+    write(here, ("rate: 50/s", "rate: 50"))
+    code, out, _ = chaoskit("check", "it.yaml", "--json")
+    assert code == 2
+    document = json.loads(out)
+    assert document["format_version"] == 1
+    assert document["problems"][0] | {"message": ""} == {
+        "file": "it.yaml", "line": 4, "column": 9, "path": "load.rate", "message": "", "hint": ""
+    }  # fmt: skip
+
+
+def test_other_files_in_a_folder_are_passed_over_but_never_when_named(
+    chaoskit: Callable[..., Said], here: Path
+) -> None:
+    write(here)
+    (here / "compose.yaml").write_text("services: {web: {image: x}}\n")
+    assert chaoskit("check", ".").code == 0
+    assert chaoskit("check", "compose.yaml").code == 2
+
+
+def test_without_arguments_it_checks_what_is_here(chaoskit: Callable[..., Said], here: Path) -> None:
+    code, _, err = chaoskit("check")
+    assert code == 0
+    assert "nothing" in err or "no experiment" in err
+    assert chaoskit("check", "nowhere").code == 2

@@ -1,0 +1,53 @@
+"""plan: when what will happen, what may be touched, what will run; nothing starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.cli.conftest import Said
+from tests.experiments import write
+
+
+def test_it_shows_when_what_happens_and_what_runs(chaoskit: Callable[..., Said], here: Path) -> None:
+    write(here, ("add: 100ms", "add: 100ms, at: 5s, lasts: 2s"))
+    code, out, _ = chaoskit("plan", "it.yaml", "--variant", "hasty")
+    assert code == 0
+    for text in (
+        "Pages come although the api is slow",
+        "web->api: web->api.1, web->api.2",
+        "bystanders (must not notice): db",
+        "python -m api --port {port}",
+        "a real postgres",
+        "TIMEOUT=1",
+        "1150 requests planned: 50 in warmup, 300 in baseline, 500 in fault, 300 in recovery",
+        "p95 of page ≤ 400 ms",
+        "hasty: expected refuted, breaking latency",
+    ):
+        assert text in out, text
+    lines = out.splitlines()
+    phases = next(line for line in lines if "│ fault" in line)
+    bar = next(line for line in lines if "█" in line)
+    fault, recovery = phases.index("│ fault"), phases.index("│ recovery")
+    middle = (fault + recovery) / 2
+    assert abs(bar.index("█") - middle) <= 1.5, "it goes in half-way through the fault phase"
+    assert bar.rindex("█") < recovery
+    assert not (here / "reports").exists()
+
+
+def test_a_variant_that_is_not_there_is_said(chaoskit: Callable[..., Said], here: Path) -> None:
+    write(here)
+    code, _, err = chaoskit("plan", "it.yaml", "--variant", "hasti")
+    assert code == 2
+    assert "calm, hasty" in err
+
+
+def test_code_that_the_load_runs_is_named(chaoskit: Callable[..., Said], here: Path) -> None:
+    (here / "users.py").write_text("")
+    load = "load:\n  users: 5\n  locustfile: users.py\n"
+    text = write(here).read_text()
+    begin, end = text.index("load:"), text.index("phases:")
+    (here / "it.yaml").write_text((text[:begin] + load + text[end:]).replace("of: page, ", ""))
+    code, out, err = chaoskit("plan", "it.yaml")
+    assert code == 0, err
+    assert "Python code of users.py in the load worker" in out
