@@ -35,7 +35,7 @@ class _Commands(click.Group):
     """Finds commands by walking this folder: a file whose first line is `chaoskit <name>: <help>` is one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
-        return list(_commands())
+        return [*_commands()]  # the name `list` is that of a command in this package
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's own signature
         if cmd_name not in _commands():
@@ -46,7 +46,7 @@ class _Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's own signature
         with formatter.section("Commands"):
-            formatter.write_dl(list(_commands().items()))
+            formatter.write_dl([*_commands().items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
