@@ -242,15 +242,10 @@ class Api:
         return Response(204)
 
     def tick(self, now: float) -> None:
-        """Write what the taps have ready to whoever listens; once a slot."""
-        if not self.streaming.open:
-            for tap in self.context.hub.taps:
-                if now >= tap.until:
-                    tap.roll(now)
-            return
+        """Write what the taps have ready to whoever listens (nobody: it is let go); once a slot."""
         ready = self.context.hub.tick(now)
-        lines = b"".join(self._encoder.encode(slot) + b"\n" for slot in ready)
-        self.streaming.write(lines or b"{}\n")
+        if self.streaming.open:
+            self.streaming.write(b"".join(self._encoder.encode(slot) + b"\n" for slot in ready) or b"{}\n")
 
     def flush(self) -> None:
         """Report what is still open, now."""

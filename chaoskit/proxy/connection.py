@@ -317,8 +317,9 @@ class Connection:
         assert self.up is not None and self.down is not None
         other, side = (self.down, self.upstream) if link is self.up else (self.up, self.client)
         self.plain_up = self.plain_down = False
-        if link is self.down and not (link.cutting or self.broken) and self.meter is not None:
-            self.meter.callee_ended(monotonic())
+        if link is self.down and self.meter is not None:
+            cleanly = not (link.cutting or self.broken)
+            self.meter.callee_ended(monotonic(), cleanly=cleanly, by_caller=self.by_caller is True)
         if link.cutting:
             self.ended_by(caller=False)
         if link.cutting or self.proxy.context.strict:

@@ -22,6 +22,8 @@ _SPACE = " \t\r\n"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
 _EOF = "unexpected EOF"
+_MOST_DEPTH = 200
+"""Of a text that Python's parser could not read (which takes about a thousand)."""
 
 
 class GoError(ValueError):
@@ -98,7 +100,7 @@ class _Scanner:
 
     def value(self) -> None:
         self.depth += 1
-        if self.depth > 900:
+        if self.depth > _MOST_DEPTH:
             raise GoError("exceeded max depth")
         char = self.peek()
         if char == "{":
@@ -270,6 +272,7 @@ def float32_text(value: float) -> str:
     if value == 0 or not math.isfinite(value):
         return "0"
     packed = struct.pack("<f", value)
+    value = struct.unpack("<f", packed)[0]
     for digits in range(1, 18):
         text = f"{value:.{digits - 1}e}"
         if struct.pack("<f", float(text)) == packed:

@@ -54,8 +54,17 @@ class Meter:
     def caller_ended(self, now: float) -> None:
         """The caller has closed its side; bytes may still go to it."""
 
-    def callee_ended(self, now: float) -> None:
-        """The callee has closed its side, properly."""
+    def callee_ended(self, now: float, *, cleanly: bool, by_caller: bool) -> None:
+        """The callee will send no more; not `cleanly` where it broke off or a toxic did it. `by_caller`: the caller had
+        hung up before."""
+        if cleanly and self.calls and self.ends_with_the_stream():
+            self.end(self.calls[0], "answered", now)
+        while self.calls:
+            self.end(self.calls[0], "abandoned" if by_caller else "cut", now)
+
+    def ends_with_the_stream(self) -> bool:
+        """Whether the end of the callee's bytes completes the answer that is under way."""
+        return False
 
     def closed(self, by_caller: bool, now: float) -> None:
         """The connection is over."""
@@ -197,9 +206,8 @@ class HttpMeter(Meter):
         while self.calls:
             self.end(self.calls[0], "abandoned", now)
 
-    def callee_ended(self, now: float) -> None:
-        if self.responses.end_of_stream() and self.calls:
-            self.end(self.calls[0], "answered", now)
+    def ends_with_the_stream(self) -> bool:
+        return self.responses.end_of_stream()
 
     def forget(self, call: Call) -> None:
         """What looked like a request was none."""

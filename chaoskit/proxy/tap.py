@@ -22,7 +22,6 @@ CALLS_PER_SECOND = 200
 """Single calls kept on each edge and second, before whole traces are left out."""
 SOURCE = "tap"
 _CALM_SECONDS = 5
-_MOST_WAITING = 100_000
 
 
 class Call:
@@ -99,7 +98,7 @@ class Metering(Protocol):
 
 
 class Hub:
-    """All taps of one server. Whoever streams sets `deliver`; until then slots wait (the oldest are let go)."""
+    """All taps of one server, and the slots that are ready to be told."""
 
     def __init__(self, calls_per_second: int = CALLS_PER_SECOND) -> None:
         self.calls_per_second = calls_per_second
@@ -113,8 +112,6 @@ class Hub:
 
     def emit(self, slot: TapSlot) -> None:
         self.waiting.append(slot)
-        if len(self.waiting) > _MOST_WAITING:
-            del self.waiting[: _MOST_WAITING // 2]
 
     def tick(self, now: float) -> list[TapSlot]:
         """Close every slot that is over and hand out what is ready; called once a slot."""
@@ -189,7 +186,6 @@ class Tap:
         self.edge = edge
         self.connections = 0
         self.listening = False
-        self.was_closed = True
         self.ended_this_second = self.kept_this_second = 0
         self.meters: set[Metering] = set()
         """Of the connections that are open."""
@@ -198,6 +194,7 @@ class Tap:
         self.start = slot_start(monotonic())
         self.until = self.start + SLOT
         self._clear()
+        self.was_closed = False  # it was not there to be closed
         hub.taps.append(self)
 
     def _clear(self) -> None:

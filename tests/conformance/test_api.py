@@ -129,7 +129,8 @@ class TestProxies:
         assert found == (500, f"listen tcp {listen}: bind: address already in use")
 
     @pytest.mark.parametrize(
-        ("listen", "shown"), [("", "[::]:"), (":0", "[::]:"), ("localhost:0", "127.0.0.1:"), ("127.0.0.1:", "127.0.0.1:")]
+        ("listen", "shown"),
+        [("", "[::]:"), (":0", "[::]:"), ("localhost:0", "127.0.0.1:"), ("127.0.0.1:", "127.0.0.1:")],
     )
     def test_a_listen_address_is_shown_resolved(self, server: Api, listen: str, shown: str) -> None:
         assert server.ok("POST", "/proxies", {**P, "listen": listen})["listen"].startswith(shown)
@@ -443,7 +444,13 @@ class TestTheRest:
 
     @pytest.mark.parametrize(
         ("method", "path"),
-        [("GET", "/"), ("GET", "/nope"), ("GET", "/proxies/"), ("GET", "/proxies/a/b"), ("GET", "/proxies/a%2Fb/toxics/c")],
+        [
+            ("GET", "/"),
+            ("GET", "/nope"),
+            ("GET", "/proxies/"),
+            ("GET", "/proxies/a/b"),
+            ("GET", "/proxies/a%2Fb/toxics/c"),
+        ],
     )
     def test_paths_that_are_none_are_not_found(self, server: Api, method: str, path: str) -> None:
         status, headers, data = server.raw(method, path)
@@ -458,7 +465,8 @@ class TestTheRest:
         assert (status, data) == (405, b"") and "allow" not in headers
 
     @pytest.mark.parametrize(
-        ("path", "clean"), [("//proxies", "/proxies"), ("/./proxies?a=1", "/proxies?a=1"), ("/proxies/../version", "/version")]
+        ("path", "clean"),
+        [("//proxies", "/proxies"), ("/./proxies?a=1", "/proxies?a=1"), ("/proxies/../version", "/version")],
     )
     def test_paths_that_are_not_clean_are_redirected(self, server: Api, path: str, clean: str) -> None:
         status, headers, data = server.raw("GET", path)

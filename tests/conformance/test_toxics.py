@@ -400,7 +400,9 @@ class TestSlicer:
 
 
 class TestLimitData:
-    @pytest.mark.parametrize(("limit", "sent", "passed"), [(5, 3, 3), (5, 5, 5), (5, 9, 5), (0, 3, 0), (40_000, 70_000, 40_000)])
+    @pytest.mark.parametrize(
+        ("limit", "sent", "passed"), [(5, 3, 3), (5, 5, 5), (5, 9, 5), (0, 3, 0), (40_000, 70_000, 40_000)]
+    )
     def test_so_many_bytes_pass_and_then_it_closes(
         self, server: Api, port: int, limit: int, sent: int, passed: int
     ) -> None:

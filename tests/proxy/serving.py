@@ -59,7 +59,9 @@ class Api:
         wanted = {"name": name, "listen": "127.0.0.1:0", "upstream": f"127.0.0.1:{upstream}", **more}
         return int(self.ok("POST", "/proxies", wanted)["listen"].rpartition(":")[2])
 
-    def toxic(self, proxy: str, type_: str, /, name: str = "t", stream: str = "downstream", **attributes: object) -> None:
+    def toxic(
+        self, proxy: str, type_: str, /, name: str = "t", stream: str = "downstream", **attributes: object
+    ) -> None:
         toxicity = attributes.pop("toxicity", 1.0)
         body = {"name": name, "type": type_, "stream": stream, "toxicity": toxicity, "attributes": attributes}
         self.ok("POST", f"/proxies/{proxy}/toxics", body)
@@ -252,13 +254,29 @@ class Taps:
         self._thread.start()
 
     def _read(self) -> None:
-        while line := self._answer.readline():
-            slot = json.loads(line)
-            if slot.get("flushed"):
-                self.flushed += 1
-            elif slot:
-                self.slots.append(slot)
+        try:
+            while line := self._answer.readline():
+                slot = json.loads(line)
+                if slot.get("flushed"):
+                    self.flushed += 1
+                elif slot:
+                    self.slots.append(slot)
+        except (OSError, http.client.HTTPException):
+            pass  # the server was killed
         self.ended.set()
+
+    def __enter__(self) -> Taps:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._connection.sock is not None:
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
+        self._answer.close()
+        self._connection.close()
 
     def flush(self) -> list[dict[str, Any]]:
         """Everything up to now."""
@@ -272,6 +290,10 @@ class Taps:
 
     def total(self, field: str) -> int:
         return sum(slot.get(field, 0) for slot in self.flush())
+
+    def so_far(self, field: str) -> int:
+        """As `total`, without ending what is open."""
+        return sum(slot.get(field, 0) for slot in list(self.slots))
 
     def counts(self, field: str) -> dict[str, int]:
         found: dict[str, int] = {}

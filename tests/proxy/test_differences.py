@@ -56,7 +56,11 @@ def test_attributes_out_of_range_are_refused(server: Api, toxic: object, message
 def test_a_change_out_of_range_leaves_the_toxic_as_it_was(server: Api) -> None:
     server.ok("POST", "/proxies", P)
     server.toxic("p", "latency", latency=5)
-    for change in ({"toxicity": 2}, {"attributes": {"latency": 9, "jitter": -1}}, {"attributes": {"latency": 9, "jitter": "x"}}):
+    for change in (
+        {"toxicity": 2},
+        {"attributes": {"latency": 9, "jitter": -1}},
+        {"attributes": {"latency": 9, "jitter": "x"}},
+    ):
         assert server("PATCH", "/proxies/p/toxics/t", change)[0] == 400
     assert server.ok("GET", "/proxies/p/toxics/t")["attributes"] == {"latency": 5, "jitter": 0}
 
