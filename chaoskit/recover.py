@@ -17,7 +17,7 @@ from chaoskit.errors import ChaoskitError, Exit, UsageError
 from chaoskit.journal import Journal, JournaledProcess, Left, forget, journals, lock, read
 from chaoskit.model.undo import Undo
 from chaoskit.processes import RUN_MARK, Ending, end_all, marked, running, table
-from chaoskit.registry import undo_owners
+from chaoskit.registry import undo_owner
 
 __all__ = ["Recovered", "main", "recover", "recover_after_guardian", "recover_all"]
 
@@ -96,28 +96,21 @@ def _gone(run: str) -> bool:
 
 
 def _undo_all(left: Left, journal: Journal, done: Recovered, *, sweep: bool) -> None:
-    owners: dict[str, type[Any]] = {}
-    trouble = ""
-    if left.undos:
-        try:
-            owners = undo_owners()
-        except Exception as error:  # noqa: BLE001 - a broken plug-in must not keep processes alive; it is reported
-            trouble = f"what knows how to undo it cannot be loaded: {error}"
+    owners = {undo.owner: undo_owner(undo.owner) for undo in left.undos}
     newest_first = left.undos[::-1]
-    waiting = [undo for undo in newest_first if getattr(owners.get(undo.owner), "after_processes", False)]
+    waiting = [undo for undo in newest_first if getattr(owners[undo.owner], "after_processes", False)]
     for undo in newest_first:
         if undo not in waiting:
-            _apply(undo, owners, trouble, journal, done)
+            _apply(undo, owners[undo.owner], journal, done)
     if left.this_boot:
         _end_processes(left.run, left.processes, journal, done, sweep=sweep)
     for undo in waiting:
-        _apply(undo, owners, trouble, journal, done)
+        _apply(undo, owners[undo.owner], journal, done)
 
 
-def _apply(undo: Undo, owners: dict[str, type[Any]], trouble: str, journal: Journal, done: Recovered) -> None:
-    owner = owners.get(undo.owner)
+def _apply(undo: Undo, owner: type[Any] | None, journal: Journal, done: Recovered) -> None:
     if owner is None:
-        done.left.append((undo, trouble or f"nothing here knows how to undo {undo.owner!r}"))
+        done.left.append((undo, f"nothing here knows how to undo {undo.owner!r}"))
         return
     try:
         owner.apply_undo(undo, None)

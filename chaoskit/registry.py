@@ -12,7 +12,7 @@ from typing import Any
 
 from chaoskit.errors import UsageError
 
-__all__ = ["FOLDERS", "find", "kinds", "undo_owners"]
+__all__ = ["FOLDERS", "find", "kinds", "undo_owner", "undo_owners"]
 
 FOLDERS = ("deployers", "backing", "faults", "probes", "hypotheses", "reporters")
 """What you can add: each has its base class in `chaoskit.interfaces`."""
@@ -25,6 +25,9 @@ _BASES = {
     "hypotheses": "Hypothesis",
     "reporters": "Reporter",
 }
+
+
+_UNDO_FOLDERS = ("proxy", "deployers", "backing", "faults")
 
 
 @cache
@@ -50,21 +53,56 @@ def find(folder: str, kind: str) -> type[Any]:
 def undo_owners() -> dict[str, type[Any]]:
     """Classes that know how to apply an undo, by the owner's name."""
     found: dict[str, type[Any]] = {}
-    for folder in ("proxy", "deployers", "faults", "backing"):
+    for folder in _UNDO_FOLDERS:
         found.update(_collect(folder, "UndoOwner"))
     return found
 
 
-def _collect(folder: str, base_name: str) -> dict[str, type[Any]]:
+def undo_owner(kind: str) -> type[Any] | None:
+    """The class that knows how to apply an undo of this owner, or None.
+
+    Looks into one module after the other: unlike `undo_owners`, a module that cannot be imported keeps nothing but its
+    own undos from being found, and no more is imported than must be.
+    """
+    base = _base("UndoOwner")
+    for folder in _UNDO_FOLDERS:
+        for name in _modules(folder):
+            try:
+                module = importlib.import_module(name)
+            except Exception:  # noqa: BLE001, S112 - whoever needs it is told that nobody knows how to undo it
+                continue
+            for value in vars(module).values():
+                if _is_kind(value, base) and value.kind == kind:
+                    return value  # type: ignore[no-any-return]  # a class, as _is_kind says
+    for folder in _UNDO_FOLDERS:
+        for point in entry_points(group=f"chaoskit.{folder}"):
+            try:
+                value = point.load()
+            except Exception:  # noqa: BLE001, S112 - the same
+                continue
+            if _is_kind(value, base) and value.kind == kind:
+                return value  # type: ignore[no-any-return]  # the same
+    return None
+
+
+def _base(name: str) -> type[Any]:
     # Interfaces lie above this module: they are looked up by name when kinds are asked for, never imported from here.
-    base = getattr(importlib.import_module("chaoskit.interfaces"), base_name)
-    found: dict[str, type[Any]] = {}
+    base: type[Any] = getattr(importlib.import_module("chaoskit.interfaces"), name)
+    return base
+
+
+def _modules(folder: str) -> list[str]:
     package = importlib.import_module(f"chaoskit.{folder}")
     names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    for name in names:
-        if folder == "proxy" and name not in ("undo", "mesh"):
-            continue  # the proxy's server side is a process of its own, and heavy
-        module = importlib.import_module(f"chaoskit.{folder}.{name}")
+    # The proxy's server side is a process of its own, and heavy.
+    return [f"chaoskit.{folder}.{name}" for name in names if folder != "proxy" or name in ("undo", "mesh")]
+
+
+def _collect(folder: str, base_name: str) -> dict[str, type[Any]]:
+    base = _base(base_name)
+    found: dict[str, type[Any]] = {}
+    for name in _modules(folder):
+        module = importlib.import_module(name)
         for value in vars(module).values():
             if _is_kind(value, base) and value.__module__ == module.__name__:
                 _add(found, value)

@@ -105,4 +105,7 @@ def _settle() -> None:
 def _become(spec: dict[str, object], marks: dict[str, str]) -> NoReturn:
     argv, env = spec["argv"], spec["env"]
     assert isinstance(argv, list) and isinstance(env, dict), "as the client sends them"
-    os.execvpe(argv[0], argv, {**env, **marks})  # noqa: S606 - no shell is the point
+    try:
+        os.execvpe(argv[0], argv, {**env, **marks})  # noqa: S606 - no shell is the point
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(error.errno, "no such program", argv[0]) from None

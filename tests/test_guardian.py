@@ -23,7 +23,7 @@ from chaoskit.model.undo import Undo
 from chaoskit.processes import CHILD_MARK, RUN_MARK, ProcessId, descendants, identify, marked, running, table
 from chaoskit.recover import recover, recover_all
 
-ENV = {"PATH": os.environ["PATH"]}
+ENV = {"PATH": "/usr/bin:/bin"}
 DAEMON = "(setsid sh -c 'sleep 300 & wait' >/dev/null 2>&1 &); sleep 300"
 BARE_DAEMON = "(env -i setsid sleep 301 &); sleep 300"
 STUBBORN = "trap '' TERM INT; while :; do sleep 0.1; done"
@@ -151,7 +151,7 @@ def test_a_process_runs_as_the_user_that_is_named() -> None:
 @pytest.mark.parametrize(
     ("argv", "cwd", "said"),
     [
-        (("there-is-no-such-program",), "/", "No such file"),
+        (("there-is-no-such-program",), "/", "no such program: 'there-is"),
         (("/etc/passwd",), "/", "Permission denied"),
         (("true",), "/no/such/folder", "No such file"),
     ],

@@ -28,7 +28,7 @@ from chaoskit.errors import DeployError
 from chaoskit.interfaces import Address, Child, Deployer, LaunchSpec, ReplicaControl, Scene, System, UndoOwner
 from chaoskit.model.topology import Edge
 from chaoskit.model.undo import Undo
-from chaoskit.registry import undo_owners
+from chaoskit.registry import undo_owner
 from chaoskit.target import ServiceSpec, Target
 
 __all__ = ["DataFolder", "Process"]
@@ -83,7 +83,7 @@ class Process(Deployer):
     """Services are processes of this machine, started through the guardian: no root, no container."""
 
     kind = "process"
-    can: ClassVar[frozenset[str]] = frozenset({"kill", "pause"})
+    can: ClassVar[frozenset[str]] = frozenset({"kill", "limit", "pause"})
 
     _up: _Up | None = PrivateAttr(default=None)
 
@@ -130,7 +130,9 @@ class Process(Deployer):
             with ThreadPoolExecutor(max_workers=len(group) or 1) as pool:
                 list(pool.map(lambda each: each.stop(), group))
         for undo in reversed(up.undos):
-            undo_owners()[undo.owner].apply_undo(undo, None)
+            owner = undo_owner(undo.owner)
+            assert owner is not None, "it was found when it was named"
+            owner.apply_undo(undo, None)
             up.scene.undone(undo.id)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -100,4 +101,4 @@ http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_
 def server(tmp_path: Path) -> str:
     """A command line for `run`: a server that tells its environment, and answers 503 at /never."""
     (tmp_path / "server.py").write_text(SERVER)
-    return "python server.py {host} {port}"
+    return f"{Path(sys.executable).name} server.py {{host}} {{port}}"

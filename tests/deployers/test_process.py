@@ -159,7 +159,7 @@ def test_a_port_that_is_taken_is_told_with_the_services_own_words(
 
 @pytest.mark.parametrize(
     ("run", "said"),
-    [("no-such-program {port}", "web cannot be started: .*No such file"), ("sh -c 'open", "not a command line")],
+    [("no-such-program {port}", "web cannot be started: .*no such program"), ("sh -c 'open", "not a command line")],
 )
 def test_a_command_that_is_none_is_told(deployer: Process, stood: Stood, tmp_path: Path, run: str, said: str) -> None:
     with pytest.raises(DeployError, match=said):
