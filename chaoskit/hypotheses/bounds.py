@@ -83,7 +83,7 @@ class LoadClaim(Claim):
         seen = bound.measure.measured(view)
         if bound.against is None:
             assert bound.value is not None
-            return self._against(history, phase, bound, view, seen, bound.value, what)
+            return self._against(history, phase, bound, view, seen, bound.value, what)._replace(bound=bound.value)
         return self._against_baseline(history, phase, bound, view, seen, what)
 
     def _against_baseline(
@@ -107,7 +107,7 @@ class LoadClaim(Claim):
             uncertain = seen._replace(interval=(low, high))
         part = self._against(history, phase, bound, view, uncertain, limit, what)
         said = f"{part.because} ({amount(base.value, bound.measure.unit)} in baseline)"
-        return part._replace(because=said, interval=seen.interval)
+        return part._replace(because=said, interval=seen.interval, bound=limit)
 
     def _against(
         self, history: History, phase: Phase, bound: Bound, view: LoadView, seen: Measured, limit: float, what: str

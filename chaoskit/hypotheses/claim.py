@@ -32,6 +32,7 @@ class Part(NamedTuple):
     evidence: tuple[Span, ...] = ()
     lane: str = ""
     about: str = ""
+    bound: float | None = None
 
 
 class Claim(Hypothesis):
@@ -71,6 +72,7 @@ def finding(claim: Hypothesis, parts: Sequence[Part]) -> Finding:
         measured=first.measured,
         unit=first.unit,
         interval=first.interval,
+        bound=first.bound,
         phase=first.phase,
         samples=first.samples,
         evidence=tuple(span for part in told for span in part.evidence) if worst is Verdict.REFUTED else first.evidence,

@@ -40,6 +40,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     unit: str = ""
     """`s`, `share`, `1/s`, `×`, …: of `measured` and `interval`."""
     interval: tuple[float, float] | None = None
+    bound: float | None = None
+    """What `measured` was held against, in its unit, where it was held against one number."""
     phase: str = ""
     samples: int = 0
     evidence: tuple[Span, ...] = ()

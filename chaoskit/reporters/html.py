@@ -12,7 +12,6 @@ import base64
 import contextlib
 import gc
 import hashlib
-import math
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -47,6 +46,7 @@ from chaoskit.reporters.story import (
     causes_text,
     distributions,
     edge_rows,
+    gauge,
     hurt_replicas,
     phase_numbers,
     phases_of,
@@ -222,7 +222,7 @@ def _environment() -> Environment:
     made.filters.update(
         clock=clock_text, duration=duration_text, measure=measure_text, interval=interval_text, spans=span_text,
         percent=lambda value, start, end: f"{max(0.0, min(100.0, (value - start) / (end - start) * 100)):.3f}",
-        short=_short_text, finite=math.isfinite,
+        short=_short_text, gauge=gauge,
     )  # fmt: skip
     return made
 

@@ -115,6 +115,7 @@ def _finding(finding: Finding) -> dict[str, Json]:
         "measured": _number(finding.measured),
         "unit": finding.unit,
         "interval": None if finding.interval is None else [_number(end) for end in finding.interval],
+        "bound": _number(finding.bound),
         "samples": finding.samples,
         "lane": finding.lane,
         "evidence": _spans(finding.evidence),

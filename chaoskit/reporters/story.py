@@ -15,6 +15,7 @@ from chaoskit.model.observation import Event, ProbeResult, TapSlot
 from chaoskit.model.run import Run
 from chaoskit.model.spans import within
 from chaoskit.model.units import duration_text
+from chaoskit.model.verdict import Finding
 from chaoskit.reporters.answer import measure_text
 from chaoskit.reporters.chart import Tick, line_path
 from chaoskit.reporters.columns import Ints, LoadColumns, Records, bucket_values, quantiles
@@ -24,12 +25,14 @@ __all__ = [
     "GATES",
     "Distribution",
     "EdgeRow",
+    "Gauge",
     "PhaseNumbers",
     "Seen",
     "Tile",
     "causes_text",
     "distributions",
     "edge_rows",
+    "gauge",
     "hurt_replicas",
     "phase_numbers",
     "phases_of",
@@ -200,6 +203,27 @@ def _change(before: float, after: float, unit: str) -> str:
     if 0.95 <= ratio <= 1.05:
         return "as before"
     return f"×{ratio:.2g}" if ratio >= 2 else f"{(ratio - 1) * 100:+.0f}%"
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """Where a measured value and its interval lie beside the bound, on a scale of 200."""
+
+    low: float
+    high: float
+    value: float
+    bound: float
+
+
+def gauge(finding: Finding) -> Gauge | None:
+    """The gauge of a finding that held one finite number against another; None for the others."""
+    if finding.measured is None or finding.bound is None or not math.isfinite(finding.measured):
+        return None
+    low, high = finding.interval or (finding.measured, finding.measured)
+    top = max(finding.measured, finding.bound, high if math.isfinite(high) else 0.0) * 1.1
+    if top <= 0 or min(low, finding.measured, finding.bound) < 0:
+        return None
+    return Gauge(*(min(value / top, 1.0) * 200 for value in (low, high, finding.measured, finding.bound)))
 
 
 # ------------------------------------------------------------------------------------------------ distributions
