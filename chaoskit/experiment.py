@@ -46,6 +46,7 @@ class Variant(Setting):
     """The same question asked of another arrangement of the target."""
 
     expect: Verdict = Verdict.SUPPORTED
+    """The verdict that counts as held."""
     breaks: tuple[str, ...] = ()
     """Names of hypotheses that must be refuted, with `expect: refuted`."""
     env: dict[str, dict[str, str]] = {}
@@ -119,23 +120,34 @@ class Experiment(Setting):
     """One question, asked of a target that breaks. The title is the hypothesis as a sentence."""
 
     title: str
+    """The hypothesis as a sentence: what a report begins with."""
     description: str = ""
+    """Why one may expect it, for readers."""
     tags: tuple[str, ...] = ()
     """Patterns and faults it is about; suites group by them."""
     target: str
     """Name of a folder in `targets/`, or the path of a target file."""
     deployer: str = "process"
+    """How the target is put up."""
     load: LoadSpec
+    """The traffic, from warmup to the end of recovery."""
     phases: Phases = Phases()
+    """How long each phase is."""
     setup: tuple[Step, ...] = ()
+    """Requests before the load: schemas, seed data, tokens."""
     verify: tuple[Step, ...] = ()
+    """Requests after it, once the system has settled: final reads."""
     judge: Literal["interval", "point"] = "interval"
     """How hypotheses that do not say are judged: `interval` (a bound inside the measured interval is too close to
     call) or `point` (the measured value alone decides)."""
     steady_state: tuple[InstanceOf[Hypothesis], ...] = ()
+    """What must hold in baseline: otherwise nothing is broken, and the run cannot tell."""
     faults: tuple[InstanceOf[Fault], ...] = ()
+    """What is broken."""
     probes: tuple[InstanceOf[Probe], ...] = ()
+    """What is watched beside taps, health and metrics."""
     hypotheses: tuple[InstanceOf[Hypothesis], ...] = ()
+    """What is claimed."""
     blast_radius: tuple[str, ...] = ()
     """Edges and services that faults may touch; required with faults."""
     abort_when: tuple[
@@ -143,8 +155,11 @@ class Experiment(Setting):
     ] = ()
     """Conditions that stop the faults at once: `error_rate > 50% for 2s`, `p95 of checkout > 2s for 3s`."""
     variants: dict[str, Variant] = {}
+    """The same question asked of several arrangements of the target; `run` runs all of them."""
     allow_hosts: tuple[str, ...] = ()
+    """Hosts beside this machine that load may go to; each needs `--allow-host` too."""
     seed: int = 1
+    """The same seed gives the same arrivals, values and rolls."""
     file: Path | None = Field(default=None, exclude=True)
     """Where it was read from; names of targets are looked up beside it."""
     source: str = Field(default="", exclude=True)

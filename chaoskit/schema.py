@@ -6,6 +6,7 @@ Draft 2020-12. Each item of `faults`, `hypotheses`, `steady_state` and `probes` 
 
 from __future__ import annotations
 
+import re
 from typing import TypeAlias, cast
 
 from pydantic import BaseModel
@@ -77,19 +78,27 @@ def _generated(models: list[type[BaseModel]]) -> tuple[dict[type[BaseModel], Sch
 
 
 def _tidied(definitions: Schema) -> Schema:
-    """Without what says nothing: titles made from names, and defaults as bare numbers where files have units."""
+    """Without what says nothing (titles made from names), and with units in defaults, as files have them."""
     for definition in definitions.values():
         whole = _mapping(definition)
         for part in (whole, *map(_mapping, _mapping(whole.get("properties", {})).values())):
             part.pop("title", None)
             default = part.get("default")
-            if default is None or isinstance(default, dict) or default in ("", []) or _unitless(part):
+            if default is None or isinstance(default, dict) or default in ("", []):
                 part.pop("default", None)
+            elif isinstance(default, int | float) and part.get("type") == "string":
+                _with_unit(part, default)
     return definitions
 
 
-def _unitless(part: Schema) -> bool:
-    return part.get("type") == "string" and not isinstance(part.get("default", ""), str)
+def _with_unit(part: Schema, default: float) -> None:
+    """The default as a file would have it: the first way to write it that the pattern allows."""
+    ways = (f"{default:g}s", f"{default:g}/s", f"{default * 100:g}%", f"{default:g}B", f"{default:g}B/s")
+    allowed = [way for way in ways if re.search(str(part.get("pattern", "^$")), way)]
+    if allowed:
+        part["default"] = allowed[0]
+    else:
+        del part["default"]
 
 
 def _resolved(ref: Schema, definitions: Schema) -> Schema:

@@ -37,7 +37,9 @@ class Health(_Written):
     """Paths of the health endpoints. A plain string in YAML means readiness."""
 
     ready: str = ""
+    """Whether it can serve."""
     live: str = ""
+    """Whether it should be left alone (or started again)."""
 
 
 class Need(_Written):
@@ -67,10 +69,13 @@ class ServiceSpec(_Written):
     port: int | None = None
     """Port inside its container, where the image does not take `{port}`."""
     replicas: int = Field(default=1, ge=1, le=64)
+    """How many of it; each is an edge of its own, counted from 1."""
     needs: dict[str, str] = {}
     """Environment variable → value with `{service}` in place of an address; every need is an edge."""
     env: dict[str, str] = {}
+    """Environment variables that name no service."""
     health: Health = Health()
+    """Paths of its health endpoints: `/ready`, or `{ready: /ready, live: /live}`."""
     metrics: str = ""
     """Path of the Prometheus metrics."""
     protocol: Protocol | None = None
@@ -78,7 +83,9 @@ class ServiceSpec(_Written):
     ready_within: Duration = 30.0
     """How long it may take to get ready."""
     stop_signal: Literal["SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL"] = "SIGTERM"
+    """How it is asked to stop."""
     stop_within: Duration = 2.0
+    """How long that may take before it is killed."""
 
     @field_validator("health", mode="before", json_schema_input_type=str | Health)
     @classmethod
@@ -127,10 +134,13 @@ class Target(_Written):
     """A system under test. Read with `chaoskit.reading.load_target`; services are in the order of the file."""
 
     name: str
+    """What experiments call it: the name of its folder."""
     description: str = ""
+    """What it is, for readers."""
     entry: str
     """The service that the load talks to."""
     services: dict[str, ServiceSpec]
+    """By name: small letters, digits, - and _."""
     file: Path | None = Field(default=None, exclude=True)
     """Where it was read from."""
 
