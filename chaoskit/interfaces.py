@@ -344,6 +344,10 @@ class Fault(Setting, ABC):
     def says(self) -> str:
         """What it does in words: `latency +50 ms`."""
 
+    def uses(self) -> str:
+        """What it will use on this machine, where there are several ways (a cgroup, signals); for `plan`."""
+        return ""
+
     @abstractmethod
     def undo(self, system: System) -> Sequence[Undo]:
         """Name what `inject` will create, and how it is taken out. Pure: creates nothing. Same ids on every call."""
@@ -397,6 +401,10 @@ class Hypothesis(Setting, ABC):
     @abstractmethod
     def judge(self, history: History) -> Finding:
         """Pure: no clock, no network. `Phase.LOAD` takes the place of the others in a plain load run."""
+
+    def probes(self) -> Sequence[tuple[str, Mapping[str, JSON]]]:
+        """Probes that it is judged from besides those that always watch, as (kind, settings)."""
+        return ()
 
     def samples_needed(self) -> int:
         """Requests in each of its phases below which its finding is inconclusive."""

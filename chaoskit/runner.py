@@ -224,12 +224,18 @@ class _Runner:
     driver: LoadDriver | None = None
 
     def _probes(self) -> list[Probe]:
-        """What is always watched (taps, processes, health, metrics), and what the experiment adds."""
+        """What is always watched (taps, processes, health, metrics), what hypotheses need, and what the experiment
+        adds."""
         own = {probe.kind for probe in self.experiment.probes}
         known = kinds("probes")
         ours = ("taps", "replicas", "health", "scrape")
         always = [known[kind]() for kind in ours if kind in known and kind not in own]
-        return [*always, *self.experiment.probes]
+        needed = [
+            known[kind].model_validate(dict(settings))
+            for claim in self.experiment.hypotheses
+            for kind, settings in claim.probes()
+        ]
+        return [*always, *needed, *self.experiment.probes]
 
     def _begin(self, stage: Stage) -> None:
         assert self.driver is not None, "the load worker was prepared with the deploy"
