@@ -301,8 +301,9 @@ class Guardian:
         rows = table()
         fresh = {pid for pid in descendants(rows, self._me) if (pid, rows[pid].started) not in self._noticed}
         self._noticed |= {(pid, rows[pid].started) for pid in fresh}
-        for pid in fresh - self._by_pid.keys() - marked(RUN_MARK, self._run, fresh):
-            self._append(_process_record(-pid, "(descendant)", pid, rows[pid].started, signal.SIGKILL))
+        with contextlib.suppress(OSError):  # a full disk: it is still known here, by descent
+            for pid in fresh - self._by_pid.keys() - marked(RUN_MARK, self._run, fresh):
+                self._append(_process_record(-pid, "(descendant)", pid, rows[pid].started, signal.SIGKILL))
 
     # ------------------------------------------------------------------------------------------------ the end
 

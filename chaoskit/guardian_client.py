@@ -156,7 +156,11 @@ class Guardian:
         with self._answered:
             self._answers[0] = None
         threading.Thread(target=self._listen, name="guardian", daemon=True).start()
-        self._await(0, _ANSWER)
+        try:
+            self._await(0, _ANSWER)
+        except BaseException:
+            self.close()
+            raise
 
     # ----------------------------------------------------------------------------------------------- processes
 
@@ -229,7 +233,8 @@ class Guardian:
             self._process.wait()
         if self._socket is not None:
             self._socket.close()
-        self._journal.end()
+        with contextlib.suppress(CouldNotRun):  # a full disk: recovery waits then until this process has ended
+            self._journal.end()
         self._journal.close()
         if self.lost:
             done = recover_after_guardian(self.run_id)

@@ -19,6 +19,7 @@ Format versions: 1 is the first.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -32,7 +33,7 @@ from pathlib import Path
 
 import msgspec
 
-from chaoskit.errors import UsageError
+from chaoskit.errors import CouldNotRun, UsageError
 from chaoskit.model.undo import Undo
 from chaoskit.processes import ProcessId, boot_id, identify, running
 
@@ -64,8 +65,11 @@ def state_folder() -> Path:
 def runs_folder() -> Path:
     """Where journals lie: made with mode 0700 where it is missing. Raises UsageError where it is somebody else's."""
     folder = state_folder() / "runs"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    info = folder.lstat()
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        info = folder.lstat()
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.geteuid():
         raise UsageError(
             f"{folder} belongs to user {info.st_uid}, not to you ({os.geteuid()})",
@@ -74,6 +78,13 @@ def runs_folder() -> Path:
     if stat.S_IMODE(info.st_mode) & 0o077:
         folder.chmod(0o700)
     return folder
+
+
+def _unwritable(path: Path, error: OSError) -> CouldNotRun:
+    return CouldNotRun(
+        f"{path} cannot be written: {(error.strerror or str(error)).lower()}",
+        hint="nothing is broken that could not be undone: name a folder that can be written in CHAOSKIT_STATE",
+    )
 
 
 def _path(run: str) -> Path:
@@ -100,7 +111,10 @@ def _open(path: Path, flags: int) -> int:
 
 
 class Journal:
-    """The open journal of one run, for writing. Every method returns when the record is on disk; any thread."""
+    """The open journal of one run, for writing. Every method returns when the record is on disk; any thread.
+
+    Raises CouldNotRun where a record cannot be written; then what it announces must not be made.
+    """
 
     def __init__(self, run: str, handle: int, path: Path) -> None:
         self.run = run
@@ -115,9 +129,9 @@ class Journal:
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         except FileExistsError:
-            raise UsageError(
-                f"there is a journal of run {run!r} already", hint=f"chaoskit recover --run {run}"
-            ) from None
+            raise UsageError(f"there is a journal of run {run!r} already", hint=f"chaoskit recover {run}") from None
+        except OSError as error:
+            raise _unwritable(path, error) from error
         journal = cls(run, handle, path)
         me = identify(os.getpid())
         assert me is not None, "this process is in the process table"
@@ -150,10 +164,13 @@ class Journal:
         # A newline before it too: what an interrupted write left behind then spoils its own line only.
         data = b"\n" + json.dumps(record, separators=(",", ":")).encode() + b"\n"
         with self._lock:
-            written = os.write(self._handle, data)
-            if written != len(data):
-                raise OSError(f"{self.path}: {written} of {len(data)} bytes written")
-            os.fsync(self._handle)
+            try:
+                whole = os.write(self._handle, data) == len(data)
+                os.fsync(self._handle)
+            except OSError as error:
+                raise _unwritable(self.path, error) from error
+        if not whole:
+            raise _unwritable(self.path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
     def will_undo(self, undo: Undo) -> None:
         """Announce what is about to exist. Only after this may it be made."""

@@ -10,10 +10,11 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from chaoskit.errors import ChaoskitError, Exit, UsageError
+from chaoskit.errors import ChaoskitError, CouldNotRun, Exit, UsageError
 from chaoskit.journal import Journal, JournaledProcess, Left, forget, journals, lock, read
 from chaoskit.model.undo import Undo
 from chaoskit.processes import RUN_MARK, Ending, end_all, marked, running, table
@@ -117,21 +118,22 @@ def _apply(undo: Undo, owner: type[Any] | None, journal: Journal, done: Recovere
     except Exception as error:  # noqa: BLE001 - the others must still be undone; this one is reported as left
         done.left.append((undo, str(error) or type(error).__name__))
         return
-    journal.done(undo.id)
     done.undone.append(undo)
+    with suppress(CouldNotRun):  # a full disk: then it is undone again the next time, which changes nothing
+        journal.done(undo.id)
 
 
 def _end_processes(
     run: str, processes: Sequence[JournaledProcess], journal: Journal, done: Recovered, *, sweep: bool
 ) -> None:
-    names = {item.process: item.name for item in processes}
     numbers = {item.process: item.child for item in processes}
     done.ended += [item.name for item in processes if running(item.process)]
     endings = [Ending(item.process, f"{run}/{item.child}", item.stop_signal, _GRACE) for item in processes]
     stubborn = set(end_all(endings, _PATIENCE))
     done.still_running += [process.pid for process in stubborn]
-    for process in names.keys() - stubborn:
-        journal.gone(numbers[process])
+    with suppress(CouldNotRun):  # a full disk: start times protect whoever has those pids the next time
+        for process in numbers.keys() - stubborn:
+            journal.gone(numbers[process])
     if not sweep:
         return
     passes = 0

@@ -459,6 +459,13 @@ print(any("site-packages" in (getattr(m, "__file__", None) or "") for m in sys.m
     assert foreign == "False"
 
 
+def test_a_guardian_that_cannot_start_leaves_no_journal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(CouldNotRun, match="the guardian died"):
+        Guardian("run-1").start()
+    assert list(runs_folder().iterdir()) == []
+
+
 def test_many_threads_may_launch_and_stop_at_once() -> None:
     from concurrent.futures import ThreadPoolExecutor
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from chaoskit import journal
-from chaoskit.errors import UsageError
+from chaoskit.errors import CouldNotRun, UsageError
 from chaoskit.journal import Journal, forget, journals, read, runs_folder
 from chaoskit.model.undo import Undo
 from chaoskit.processes import identify
@@ -152,6 +152,40 @@ def test_every_record_is_on_disk_when_the_call_returns(monkeypatch: pytest.Monke
     monkeypatch.setattr(journal.os, "fsync", lambda handle: synced.append(written.path.stat().st_size))
     written.will_undo(UNDO)
     assert synced == [written.path.stat().st_size]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_what_cannot_be_written_is_told_before_it_is_made(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    written = Journal.create("run-1")
+
+    def fail(*args: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(journal.os, call, fail)
+        with pytest.raises(CouldNotRun, match="no space left on device"):
+            written.will_undo(UNDO)
+    written.will_undo(Undo(id="later", owner="x", args={}))
+    assert "later" in [undo.id for undo in read("run-1").undos]
+
+
+def test_a_write_that_was_cut_short_is_told_and_spoils_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = Journal.create("run-1")
+    write = os.write
+    with monkeypatch.context() as full:
+        full.setattr(journal.os, "write", lambda handle, data: write(handle, data[:20]))
+        with pytest.raises(CouldNotRun, match="no space left"):
+            written.will_undo(UNDO)
+    written.will_undo(Undo(id="later", owner="x", args={}))
+    assert [undo.id for undo in read("run-1").undos] == ["later"]
+
+
+def test_a_state_folder_that_cannot_be_made_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CHAOSKIT_STATE", str(tmp_path / "file" / "state"))
+    with pytest.raises(CouldNotRun, match="not a directory") as error:
+        Journal.create("run-1")
+    assert "CHAOSKIT_STATE" in error.value.hint
 
 
 def test_journals_are_told_oldest_first_and_forgotten_with_their_log() -> None:
