@@ -73,6 +73,8 @@ def find_capacity(
             while rate is not None and len(steps) < _STEPS:
                 steps.append(_step(stage, asked, rate, asked.lasts))
                 tell(steps[-1])
+                if not steps[-1].held:
+                    stage.rest(asked.lasts / 2)  # the target works off what it was too slow for
                 rate = next_rate([(step.rate, step.held) for step in steps], most)
             confirmed = _confirmed(stage, asked, steps, tell)
         except Interrupted:

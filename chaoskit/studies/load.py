@@ -197,6 +197,11 @@ class LoadStage:
         driver.stop()
         return span
 
+    def rest(self, seconds: float) -> None:
+        """Send nothing for a while. Raises Interrupted where the user ends it."""
+        if self.interrupt.wait(seconds):
+            raise Interrupted
+
     def cut(self, start: float) -> Span:
         """Stop sending now; the window that began at `start` up to here."""
         if self._driver is not None:
