@@ -28,6 +28,8 @@ def answer(run: Run) -> str:
         broken = [found.because for found in run.findings if found.verdict is Verdict.REFUTED]
         return _sentence(broken[0]) if broken else "A hypothesis was refuted."
     count = len(run.findings)
+    if not count:
+        return "Nothing was claimed, and the run could have told."
     every = "The one hypothesis" if count == 1 else f"All {count} hypotheses"
     proven = " while the faults were proven to bite" if run.faults else ""
     return f"{every} held{proven}."
