@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from chaoskit.errors import ChaoskitError, Exit, FileError, Problem, UsageError, worst_exit
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chaoskit.cli.common.progress import Progress
     from chaoskit.cli.console import Line, Screen
     from chaoskit.experiment import Experiment
     from chaoskit.interrupt import Interrupt
     from chaoskit.model.run import Run
+    from chaoskit.reporters.stream import EventStream
     from chaoskit.runner import Asked, Finished
 
 __all__ = ["command"]
@@ -36,6 +39,10 @@ _STATUS_EVERY = 2.0
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write JUnit XML.")
 @click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Append a Markdown summary (as $GITHUB_STEP_SUMMARY wants it).")  # fmt: skip
+@click.option("--annotations", type=click.Choice(["github", "gitlab"]),
+              help="Remarks on lines of the experiment: printed (github) or in gl-code-quality-report.json (gitlab).")  # fmt: skip
+@click.option("--events", type=click.File("w", encoding="utf-8", lazy=True), metavar="FILE",
+              help="Write what happens as it happens, one JSON object a line (- for standard output).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to standard error.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, one line for each run.")
 def command(
@@ -48,6 +55,8 @@ def command(
     store: Path,
     junit: Path | None,
     summary: Path | None,
+    annotations: str | None,
+    events: TextIO | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -64,9 +73,12 @@ def command(
 
     from chaoskit.runner import Asked
 
-    screen = Screen(quiet=quiet, aside=as_json)
+    if as_json and events is not None and events.name == "-":
+        raise UsageError("--json and --events - would both write to standard output", hint="--events FILE")
+    aside = as_json or (events is not None and events.name == "-")
+    screen = Screen(quiet=quiet, aside=aside)
     asked = Asked(deployer=deployer, store=store, allow_hosts=allow_hosts, command=("chaoskit", *_arguments()))
-    suite = _Suite(screen, asked)
+    suite = _Suite(screen, asked, events)
     for experiment, variant, run_seed in jobs:
         suite.carry_out(experiment, variant, run_seed)
         if suite.interrupted:
@@ -74,6 +86,9 @@ def command(
     code = suite.code()
     suite.tell(code)
     _write(suite, junit, summary)
+    _index(screen, store)
+    if annotations is not None:
+        _annotate(suite, annotations, aside=aside)
     if as_json:
         from chaoskit.reporters.json import result_text
 
@@ -129,9 +144,11 @@ def _jobs(
 class _Suite:
     """The runs of one command, one after the other."""
 
-    def __init__(self, screen: Screen, asked: Asked) -> None:
+    def __init__(self, screen: Screen, asked: Asked, events: TextIO | None = None) -> None:
         self.screen = screen
         self.asked = asked
+        self.events = events
+        self.begun = 0
         self.finished: list[Finished] = []
         self.failed: list[tuple[str, ChaoskitError]] = []
         self.interrupted = False
@@ -150,7 +167,9 @@ class _Suite:
         interrupt = Interrupt()
         self.screen.line((name, "bold"), (f"  seed {seed}", "dim"))
         progress = Progress(name, phases, self._line)
-        asked = replace(self.asked, variant=variant, seed=seed, listeners=(progress,), interrupt=interrupt)
+        stream = self._stream(experiment, variant, seed)
+        listeners = (progress,) if stream is None else (progress, stream)
+        asked = replace(self.asked, variant=variant, seed=seed, listeners=listeners, interrupt=interrupt)
         try:
             with _Ticker(self.screen, progress), self.screen.live(progress.lines):
                 finished = carry_out(experiment, asked)
@@ -161,7 +180,20 @@ class _Suite:
         else:
             self.finished.append(finished)
             self.interrupted = finished.run.interrupted
+            if stream is not None:
+                stream.finish(finished.run)
             tell_run(self.screen, finished.run)
+
+    def _stream(self, experiment: Experiment, variant: str | None, seed: int) -> EventStream | None:
+        """The stream of the next run, where one was asked for."""
+        if self.events is None:
+            return None
+        from chaoskit.reporters.stream import EventStream
+
+        self.begun += 1
+        stream = EventStream(_flushed(self.events), run=self.begun)
+        stream.begin(title=experiment.title, experiment=str(experiment.file or ""), variant=variant, seed=seed)
+        return stream
 
     def _line(self, line: Line) -> None:
         self.screen.line(*line)
@@ -217,6 +249,42 @@ class _Ticker:
         while not self._stop.wait(_STATUS_EVERY):
             if self._progress.begun:
                 self._screen.line(*self._progress.status())
+
+
+def _flushed(file: TextIO) -> Callable[[str], None]:
+    """Write and flush: whoever follows the stream sees each line when it is written. A reader that went away or a disk
+    that is full ends the stream, not the run."""
+    broken: list[OSError] = []
+
+    def write(text: str) -> None:
+        if broken:
+            return
+        try:
+            file.write(text)
+            file.flush()
+        except OSError as error:
+            broken.append(error)
+            click.echo(f"the stream of events ended: {error}", err=True)
+
+    return write
+
+
+def _index(screen: Screen, store: Path) -> None:
+    """The page over all runs of the store."""
+    if store.is_dir():
+        from chaoskit.studies.suite import write_index
+
+        screen.line(("all runs: ", "dim"), (str(write_index(store)), "underline"))
+
+
+def _annotate(suite: _Suite, where: str, *, aside: bool) -> None:
+    """Remarks for the code host."""
+    from chaoskit.reporters.annotations import GITLAB_FILE, github_text, gitlab_text
+
+    if where == "github":
+        click.echo(github_text(suite.runs), nl=False, err=aside)
+    else:
+        Path(GITLAB_FILE).write_text(gitlab_text(suite.runs), encoding="utf-8")
 
 
 def _write(suite: _Suite, junit: Path | None, summary: Path | None) -> None:
