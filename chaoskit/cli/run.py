@@ -40,7 +40,7 @@ _STATUS_EVERY = 2.0
 @click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Append a Markdown summary (as $GITHUB_STEP_SUMMARY wants it).")  # fmt: skip
 @click.option("--annotations", type=click.Choice(["github", "gitlab"]),
-              help="Remarks on lines of the experiment: printed (github) or in gl-code-quality-report.json (gitlab).")  # fmt: skip
+              help="Remarks on the lines of experiments: GitHub's are printed, GitLab's go to a file.")  # fmt: skip
 @click.option("--events", type=click.File("w", encoding="utf-8", lazy=True), metavar="FILE",
               help="Write what happens as it happens, one JSON object a line (- for standard output).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to standard error.")
