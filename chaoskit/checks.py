@@ -115,9 +115,14 @@ class _Checks:
         yield from self._window(path, fault)
         if self.topology is None:
             return
+        wrong: list[Mistake] = []
         for number, place in enumerate(fault.places):
             where: Path_ = (*path, "on") if isinstance(fault.on, str) else (*path, "on", number)
-            yield from self._place(where, fault, place, self.topology)
+            wrong += self._place(where, fault, place, self.topology)
+        yield from wrong
+        if not wrong:  # a fault may ask the topology for its places only where they are there
+            for key, message in fault.check(self.topology):
+                yield Mistake((*path, *_steps(key)), *_split(message))
 
     def _place(self, where: Path_, fault: Fault, place: str, topology: Topology) -> Iterator[Mistake]:
         if (fault.acts_on == "edges") != ("->" in place):
@@ -189,7 +194,8 @@ class _Checks:
             length = spans[phase][1] - spans[phase][0] if phase in spans else math.inf
             if 0.0 < length < claim.seconds_needed():
                 needed = duration_text(claim.seconds_needed())
-                what = f"{claim.expected()} needs {needed} of {phase} for its interval; it lasts {duration_text(length)}"
+                lasts = f"it lasts {duration_text(length)}"
+                what = f"{claim.expected()} needs {needed} of {phase} for its interval; {lasts}"
                 yield Mistake(path, what, f"a {phase} phase of {needed}, or judge: point")
         if "load" in self.doubtful:
             return

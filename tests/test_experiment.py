@@ -88,6 +88,11 @@ def test_a_good_experiment_is_read(tmp_path: Path) -> None:
             "no service 'apy' in target tiny (did you mean 'api'",
         ),
         ("on: web->api", "on: web->db", "web->db is outside the blast radius (add web->db to blast_radius)"),
+        (
+            "faults:\n  - {kind: latency, on: web->api, add: 100ms}",
+            "faults:\n  - {kind: http_error, on: web->db, status: 503, share: 50%}",
+            "it.yaml:13:27: faults[0].on: ",
+        ),
         ("[web->api]", "[]", "it.yaml:9:1: blast_radius: expected a blast_radius with faults"),
         (
             "blast_radius: [web->api]\n",
