@@ -115,14 +115,15 @@ class _Checks:
         yield from self._window(path, fault)
         if self.topology is None:
             return
-        wrong: list[Mistake] = []
         for number, place in enumerate(fault.places):
             where: Path_ = (*path, "on") if isinstance(fault.on, str) else (*path, "on", number)
-            wrong += self._place(where, fault, place, self.topology)
-        yield from wrong
-        if not wrong:  # a fault may ask the topology for its places only where they are there
-            for key, message in fault.check(self.topology):
-                yield Mistake((*path, *_steps(key)), *_split(message))
+            yield from self._place(where, fault, place, self.topology)
+        try:
+            unfit = fault.check(self.topology)
+        except ValueError:  # it asked for a place that is not there, which is told above
+            unfit = ()
+        for key, message in unfit:
+            yield Mistake((*path, *_steps(key)), *_split(message))
 
     def _place(self, where: Path_, fault: Fault, place: str, topology: Topology) -> Iterator[Mistake]:
         if (fault.acts_on == "edges") != ("->" in place):

@@ -6,7 +6,9 @@ import importlib.util
 import inspect
 import re
 import shlex
+import sys
 import textwrap
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,7 +86,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_yaml_in_pages_is_what_the_reader_accepts(page: Path) -> None:
     for block in fenced(page, "yaml"):
-        if "reference" in page.parts and block.lstrip().startswith("{kind:"):
+        if "reference" in page.parts and "{kind:" in block:
             continue  # examples of kinds, tested above
         data = read_text(block, "block.yaml").data
         if isinstance(data, dict) and {"title", "target", "load"} <= data.keys():
@@ -135,10 +137,14 @@ def test_the_readme_names_every_make_word() -> None:
 
 def test_the_fault_in_the_contributing_guide_is_one() -> None:
     (text,) = fenced(ROOT / "CONTRIBUTING.md", "python")
-    names: dict[str, object] = {"__name__": "guide"}
-    exec(text, names)
-    fault = names["Shorten"](on="a->b", size="1KB", share="50%")
+    guide = types.ModuleType("guide")
+    sys.modules["guide"] = guide  # where pydantic looks names up
+    try:
+        exec(text, vars(guide))
+        fault = guide.Shorten(on="a->b", size="1KB", share="50%")
+    finally:
+        del sys.modules["guide"]
     assert fault.kind == "shorten"
     assert fault.says() == "connections end after 1000 bytes for 50% of connections"
     assert [toxic.attributes for toxic in fault.toxics(Edge("a", "b"))] == [{"bytes": 1000}]
-    assert not inspect.isabstract(names["Shorten"])
+    assert not inspect.isabstract(guide.Shorten)

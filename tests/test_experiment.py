@@ -91,7 +91,7 @@ def test_a_good_experiment_is_read(tmp_path: Path) -> None:
         (
             "faults:\n  - {kind: latency, on: web->api, add: 100ms}",
             "faults:\n  - {kind: http_error, on: web->db, status: 503, share: 50%}",
-            "it.yaml:13:27: faults[0].on: ",
+            "it.yaml:13:28: faults[0].on: http_error acts on whole HTTP calls, and web->db carries postgres",
         ),
         ("[web->api]", "[]", "it.yaml:9:1: blast_radius: expected a blast_radius with faults"),
         (
