@@ -68,10 +68,11 @@ class LoadClaim(Claim):
         return ()
 
     def judge(self, history: History) -> Finding:
-        parts = [self._part(history, phase, bound) for phase in self.judged_phases(history) for bound in self.bounds()]
+        parts = [self.part(history, phase, bound) for phase in self.judged_phases(history) for bound in self.bounds()]
         return finding(self, parts)
 
-    def _part(self, history: History, phase: Phase, bound: Bound) -> Part:
+    def part(self, history: History, phase: Phase, bound: Bound) -> Part:
+        """One bound in one phase."""
         view = history.during(phase).load(self.of)
         what = f"{bound.measure.label}{of_text(self.of)}"
         if not history.windows.get(phase):

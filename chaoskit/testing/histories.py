@@ -366,6 +366,7 @@ class HistoryBuilder:
         name: str,
         when: When = None,
         value: Value = 1.0,
+        /,
         *,
         every: float = 1.0,
         source: str = "orders",

@@ -1,0 +1,116 @@
+"""What can fill up does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from pydantic import Field, model_validator
+
+from chaoskit.hypotheses.bulkhead import in_flight
+from chaoskit.hypotheses.claim import Part, finding, unknown_edge, unknown_service
+from chaoskit.hypotheses.series import Sample, gaps, series_in, taken
+from chaoskit.hypotheses.words import amount, moment, share_text
+from chaoskit.interfaces import Hypothesis
+from chaoskit.model.history import History, Phase
+from chaoskit.model.topology import Topology
+from chaoskit.model.units import Share
+from chaoskit.model.verdict import Finding, Verdict
+
+__all__ = ["Saturation"]
+
+
+class Saturation(Hypothesis):
+    """A pool, a queue or a set of slots is not used up.
+
+    What it measures: what is used ÷ `capacity`, at its 95th percentile over the phase: samples of a metric (a gauge
+    that the service exports), or the calls in flight on an edge (from the tap).
+
+    Example:
+        {kind: saturation, metric: bulkhead_slots_used, service: orders, capacity: 40, max: 80%}
+        {kind: saturation, edge: orders->postgres, capacity: 16, max: 90%}
+
+    Limits: a metric is read once a second, and what is full for less may go unseen; an edge is seen at every call.
+    """
+
+    kind: ClassVar[str] = "saturation"
+
+    metric: str = ""
+    """Name of the gauge that says how much is used."""
+    service: str = ""
+    """Service or replica that exports it (default: all that do)."""
+    labels: Mapping[str, str] = {}
+    """Labels that its samples must have."""
+    edge: str = ""
+    """Instead of a metric: the edge whose calls in flight are what is used."""
+    capacity: float = Field(gt=0)
+    """How much there is."""
+    max: Share
+    """Largest share of it that may be used."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Saturation:
+        if bool(self.metric) == bool(self.edge):
+            raise ValueError("expected metric or edge: what is used")
+        return self
+
+    def check(self, topology: Topology, request_names: Sequence[str]) -> Sequence[tuple[str, str]]:
+        found = unknown_edge(self.edge, topology) if self.edge else []
+        return found + (unknown_service(self.service, topology) if self.service else [])
+
+    def expected(self) -> str:
+        return f"{self.metric or self.edge} ≤ {share_text(self.max)} of {amount(self.capacity, '')}"
+
+    def judge(self, history: History) -> Finding:
+        phases = (Phase.LOAD,) if Phase.LOAD in history.windows else self.phases
+        return finding(self, [part for phase in phases for part in self._parts(history, phase)])
+
+    def _parts(self, history: History, phase: Phase) -> list[Part]:
+        spans = history.windows.get(phase, [])
+        used: list[tuple[str, list[Sample]]]
+        if self.edge:
+            edges = history.topology.select_edges(self.edge)
+            used = [(self.edge, _each_slot(in_flight(history, edges), spans))]
+        else:
+            found = series_in(history, self.metric, phase, source=self.service, labels=self.labels)
+            total = sum(end - start for start, end in spans)
+            there = [one for one in found if sum(b - a for a, b in gaps(one, spans)) <= total / 2]
+            used = [(f"{self.metric} of {one.name}", one.samples) for one in there]
+        parts = [self._part(history, phase, what, samples) for what, samples in used if samples]
+        if parts:
+            return parts
+        because = f"nothing tells how much of {self.metric or self.edge} was used in {phase}"
+        return [Part(Verdict.INCONCLUSIVE, because, phase=str(phase), evidence=tuple(spans))]
+
+    def _part(self, history: History, phase: Phase, what: str, samples: Sequence[Sample]) -> Part:
+        seen = taken(samples, "p95")
+        share = seen.value / self.capacity
+        held = share <= self.max
+        over = [sample.at for sample in samples if sample.value > self.max * self.capacity]
+        since = "" if held else f"; it broke first {moment(history, over[0])}"
+        side = "at most" if held else "above"
+        because = (
+            f"p95 of {what} was {amount(seen.value, '')} of {amount(self.capacity, '')} in {phase}"
+            f" ({share_text(share)}, {len(samples)} samples), {side} {share_text(self.max)}{since}"
+        )
+        verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
+        evidence = ((over[0], over[-1] + 0.1),) if over and not held else tuple(history.windows.get(phase, []))
+        return Part(verdict, because, share, "share", None, str(phase), len(samples), evidence, self.edge)
+
+
+def _each_slot(changes: Sequence[tuple[float, int]], spans: Sequence[tuple[float, float]]) -> list[Sample]:
+    """The most that was in flight in each slot of 100 ms; nothing where no call was ever seen."""
+    if not changes:
+        return []
+    found = []
+    place = level = 0
+    for start, end in spans:
+        for step in range(round((end - start) * 10)):
+            slot_end = start + (step + 1) / 10
+            most = level
+            while place < len(changes) and changes[place][0] < slot_end:
+                level = changes[place][1]
+                most = max(most, level) if changes[place][0] >= start + step / 10 else level
+                place += 1
+            found.append(Sample(start + step / 10, float(most)))
+    return found
