@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections.abc import Callable
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 from gevent import get_hub, getcurrent
@@ -23,7 +23,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from chaoskit.load.answer import header
 from chaoskit.load.hosts import HostNotAllowed, Hosts, Origin
 
-__all__ = ["Client", "Connection", "Exchange", "Pool"]
+__all__ = ["Asking", "Client", "Connection", "Exchange", "Pool"]
 
 _CHUNK = 256 * 1024
 _HEAD_LIMIT = 64 * 1024
@@ -51,73 +51,54 @@ Pool = dict[Origin, list["Connection"]]
 """Idle connections of one user (or of all, in an open load), the one used last at the end."""
 
 
-class Exchange:
-    """One request and its answer. Instants are absolute CLOCK_MONOTONIC."""
+class Asking(Protocol):
+    """What the client must know of a request."""
 
-    __slots__ = (
-        "body",
-        "bytes_in",
-        "bytes_out",
-        "cause",
-        "connection",
-        "context",
-        "data",
-        "deadline",
-        "ended",
-        "head",
-        "headless",
-        "idempotent",
-        "on_end",
-        "origin",
-        "ours",
-        "planned",
-        "pool",
-        "reconnects",
-        "request",
-        "reused",
-        "sent",
-        "status",
-    )
+    keep_body: bool
+    headless: bool
+    """A HEAD request: its answer has no body whatever it says."""
+    idempotent: bool
+
+
+class Exchange:
+    """One request and its answer. Instants are absolute CLOCK_MONOTONIC; `planned` 0 means: when it is sent."""
+
+    # Most exchanges keep most of these as they are: class attributes cost nothing to make.
+    sent = 0.0
+    ended = 0.0
+    status = 0
+    cause = ""
+    ours = False
+    """Whether it failed for want of something of ours (files, ports)."""
+    head = b""
+    bytes_in = 0
+    bytes_out = 0
+    reconnects = 0
+    reused = False
+    connection: Connection | None = None
+    waiter: Any = None
+    """The greenlet that `perform` lets wait."""
+    body: list[bytes] | None = None
 
     def __init__(
         self,
+        request: Asking,
         data: bytes,
         origin: Origin,
         pool: Pool,
         planned: float,
         deadline: float,
-        on_end: Callable[[Exchange], None],
-        *,
-        keep_body: bool = False,
-        headless: bool = False,
-        idempotent: bool = False,
-        request: Any = None,
-        context: Any = None,
+        on_end: Callable[[Exchange], None] | None = None,
     ) -> None:
-        """`planned` 0 means: when it is sent. `headless` is a HEAD request: its answer has no body whatever it says.
-        `request` and `context` are the caller's."""
+        self.request: Any = request  # of the caller's own class when it comes back
         self.data = data
         self.origin = origin
         self.pool = pool
         self.planned = planned
         self.deadline = deadline
         self.on_end = on_end
-        self.headless = headless
-        self.idempotent = idempotent
-        self.request = request
-        self.context = context
-        self.body: list[bytes] | None = [] if keep_body else None
-        self.sent = 0.0
-        self.ended = 0.0
-        self.status = 0
-        self.cause = ""
-        self.ours = False
-        self.head = b""
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.reconnects = 0
-        self.reused = False
-        self.connection: Connection | None = None
+        if request.keep_body:
+            self.body = []
 
 
 class Client:
@@ -131,7 +112,8 @@ class Client:
         max_body: int = 50_000_000,
         tls: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
-        self.loop = get_hub().loop
+        self._hub = get_hub()
+        self.loop = self._hub.loop
         self.hosts = hosts
         self.keep_alive = keep_alive
         self.max_body = max_body
@@ -159,22 +141,14 @@ class Client:
             self._open(exchange)
 
     def perform(self, exchange: Exchange) -> Exchange:
-        """Send, and let this greenlet wait for the end. Sets `on_end`."""
-        greenlet = getcurrent()
-        waiting = False
-
-        def wake(_: Exchange) -> None:
-            if waiting:
-                greenlet.switch()
-
-        exchange.on_end = wake
+        """Send, and let this greenlet wait for the end. For exchanges without `on_end`."""
         self.send(exchange)
         if not exchange.ended:
-            waiting = True
+            exchange.waiter = getcurrent()
             try:
-                get_hub().switch()
+                self._hub.switch()
             finally:
-                waiting = False
+                exchange.waiter = None  # it may have been killed while it waited
         return exchange
 
     def end(self, exchange: Exchange, cause: str = "") -> None:
@@ -185,7 +159,10 @@ class Client:
         exchange.cause = cause
         exchange.connection = None
         self.in_flight.discard(exchange)
-        exchange.on_end(exchange)
+        if exchange.waiter is not None:
+            exchange.waiter.switch()
+        elif exchange.on_end is not None:
+            exchange.on_end(exchange)
 
     def give_up(self) -> list[Exchange]:
         """Close everything and return what was in flight; their `on_end` is not called."""
@@ -212,7 +189,7 @@ class Client:
         """The connection failed: send once more on a fresh one where that is right, else end the exchange."""
         exchange.connection = None
         idle_close = exchange.reused and not exchange.bytes_in
-        if idle_close and exchange.idempotent and not exchange.reconnects and monotonic() < exchange.deadline:
+        if idle_close and exchange.request.idempotent and not exchange.reconnects and monotonic() < exchange.deadline:
             exchange.reconnects = 1
             exchange.reused = False
             self._open(exchange)
@@ -282,6 +259,8 @@ class Connection:
         self._extra = False
         self._keep = False
         self._headers_done = False
+        self._headless = False
+        self._body: list[bytes] | None = None
         self._tls: ssl.SSLObject | None = None
         if self.origin.tls:
             self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -387,6 +366,8 @@ class Connection:
     def _carry(self, exchange: Exchange) -> None:
         self.exchange = exchange
         self._complete = self._extra = self._headers_done = False
+        self._headless = exchange.request.headless
+        self._body = exchange.body
         if self._parser is None:
             self._parser = HttpResponseParser(self)
         data = exchange.data
@@ -516,16 +497,14 @@ class Connection:
     def on_headers_complete(self) -> None:
         """Called by the parser."""
         self._headers_done = True
-        exchange = self.exchange
-        if exchange is not None and exchange.headless and self._status() >= 200:
+        if self._headless and self._parser.get_status_code() >= 200:  # type: ignore[union-attr] # called by it
             self._complete = True
-            self._keep = self._parser.should_keep_alive()  # type: ignore[union-attr] # called by the parser
+            self._keep = self._parser.should_keep_alive()  # type: ignore[union-attr]
 
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
-        exchange = self.exchange
-        if exchange is not None and exchange.body is not None and not self._complete:
-            exchange.body.append(body)
+        if self._body is not None and not self._complete:
+            self._body.append(body)
 
     def on_message_begin(self) -> None:
         """Called by the parser."""
@@ -534,34 +513,32 @@ class Connection:
 
     def on_message_complete(self) -> None:
         """Called by the parser."""
-        if 100 <= self._status() < 200 and self._status() != 101:
+        status = self._parser.get_status_code()  # type: ignore[union-attr] # called by it
+        if status < 200 and status != 101:
             self._headers_done = False  # an interim answer: the real one follows
             if self.exchange is not None:
                 self.exchange.head = self.exchange.head.partition(b"\r\n\r\n")[2]
         else:
             self._complete = True
-            self._keep = self._parser.should_keep_alive()  # type: ignore[union-attr] # called by the parser
-
-    def _status(self) -> int:
-        return self._parser.get_status_code()  # type: ignore[union-attr] # called by the parser
+            self._keep = self._parser.should_keep_alive()  # type: ignore[union-attr]
 
     def _finish(self, exchange: Exchange) -> None:
-        parser = self._parser
-        assert parser is not None
-        exchange.status = parser.get_status_code()
+        exchange.status = status = self._parser.get_status_code()  # type: ignore[union-attr] # it has just finished
         self.exchange = None
-        extra = self._extra and not (exchange.headless or exchange.status == 101)
-        if extra or self._extra or not self.client.keep_alive or self._unsent or not self._keep:
+        cause = ""
+        if self._extra or self._unsent or not self._keep or not self.client.keep_alive:
+            if self._extra and not self._headless and status != 101:
+                cause = "longer than promised"
             self.close()
         else:
-            if exchange.headless:
+            if self._headless:
                 self._parser = None  # it waits for a body that never comes
             idle = self.pool.get(self.origin)
             if idle is None:
                 self.pool[self.origin] = [self]
             else:
                 idle.append(self)
-        self.client.end(exchange, "longer than promised" if extra else "")
+        self.client.end(exchange, cause)
 
     def _at_end(self) -> None:
         """The server hung up."""
@@ -569,7 +546,7 @@ class Connection:
         if exchange is None or not exchange.bytes_in:
             self._broken("closed unanswered")
         elif self._headers_done and _until_close(exchange.head):
-            exchange.status = self._status()
+            exchange.status = self._parser.get_status_code()  # type: ignore[union-attr] # it read the headers
             self.exchange = None
             self.close()
             self.client.end(exchange)

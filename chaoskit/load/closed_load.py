@@ -98,7 +98,7 @@ class ClosedLoad:
             self.busy += 1
             try:
                 if sending.plain[which] and session.bare:
-                    cause = self._plain(session, request, number)
+                    cause = self._plain(session, request, number, began)
                 else:
                     cause = session.run(request, 0.0, number)
             finally:
@@ -111,27 +111,18 @@ class ClosedLoad:
             if pause > 0:
                 gevent.sleep(min(pause, max(self._end - monotonic(), 0.0)))
 
-    def _plain(self, session: Session, request: Prepared, number: int) -> str:
+    def _plain(self, session: Session, request: Prepared, number: int, began: float) -> str:
         sending = self._sending
         data = sending.rendered(request, number)
         if data is None:
             return "not sent"
-        exchange = Exchange(
-            data,
-            sending.origin,
-            session.pool,
-            0.0,
-            monotonic() + request.timeout,
-            _nobody,
-            keep_body=request.keep_body,
-            headless=request.headless,
-            idempotent=request.idempotent,
-            request=request,
-        )
+        exchange = Exchange(request, data, sending.origin, session.pool, began, began + request.timeout)
+        exchange.sent = began
         sending.client.perform(exchange)
         session.keep_cookies(exchange)
         cause = sending.book(exchange)
-        sending.tell(exchange)
+        if sending.heard:
+            sending.tell(exchange)
         return cause
 
     def _choose(self, rng: random.Random) -> int:
@@ -143,7 +134,3 @@ class ClosedLoad:
     def _sleep_until(self, instant: float) -> None:
         while not self.stopping and (left := instant - monotonic()) > 0:
             gevent.sleep(min(left, 0.5))
-
-
-def _nobody(_: Exchange) -> None:
-    """`perform` puts the waiting greenlet here."""

@@ -60,6 +60,7 @@ class Prepared:
         self._expected = statuses(plan.expect)
         self._checks = [Condition(check) for check in plan.checks]
         self._marks = list(marks)
+        self._judged = bool(self._checks or self._marks)
         self.keep_body = (
             keep_body
             or any(condition.needs_body for condition in (*self._checks, *self._marks))
@@ -83,14 +84,16 @@ class Prepared:
         """Whether it needs a user who remembers, or follows redirects: more than one send and one answer."""
         return bool(self.plan.captures or self.plan.redirects or self.then)
 
+    def fixed(self, base: int, number: int) -> bytes | None:
+        """The bytes to send where only the trace differs from one to the next; None where there are values."""
+        parts = self._fixed
+        if parts is None:
+            return None
+        return b"%b%b%b" % (parts[0], trace_header(base, number), parts[1]) if self._traced else parts[0]
+
     def render(self, values: Values, base: int, number: int) -> bytes:
         """The bytes to send. Raises `values.Missing`."""
-        fixed = self._fixed
-        if fixed is None:
-            return self.compose(values, trace_header(base, number))
-        if not self._traced:
-            return fixed[0]
-        return b"%b%b%b" % (fixed[0], trace_header(base, number), fixed[1])
+        return self.fixed(base, number) or self.compose(values, trace_header(base, number))
 
     def compose(self, values: Values, trace: bytes, cookies: bytes = b"") -> bytes:
         headers = self.headers(values)
@@ -115,9 +118,7 @@ class Prepared:
         cause = exchange.cause
         if not cause and exchange.status not in self._expected:
             cause = f"status {exchange.status}"
-        if not self._marks and (cause or not self._checks):
-            return cause, ()
-        if not exchange.status:
+        if not self._judged or not exchange.status:
             return cause, ()
         answer = Answer(exchange.status, exchange.head, exchange.body or (), exchange.ended - exchange.sent)
         if not cause:

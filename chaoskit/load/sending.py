@@ -94,6 +94,8 @@ class Sending:
         """Requests that `begin` sent and that have not ended."""
         self._pool: Pool = {}
         self._fire = fire
+        self.heard = fire is not None
+        """Whether somebody listens."""
         self._told: SimpleQueue[Exchange] | None = None
         if fire is not None:
             # Listeners may block, and the loop may not: they are told in a greenlet of their own.
@@ -106,23 +108,14 @@ class Sending:
         if data is None:
             return
         self.in_flight += 1
-        self.client.send(
-            Exchange(
-                data,
-                self.origin,
-                self._pool,
-                planned,
-                monotonic() + request.timeout,
-                self._ended,
-                keep_body=request.keep_body,
-                headless=request.headless,
-                idempotent=request.idempotent,
-                request=request,
-            )
-        )
+        deadline = monotonic() + request.timeout
+        self.client.send(Exchange(request, data, self.origin, self._pool, planned, deadline, self._ended))
 
     def rendered(self, request: Prepared, number: int, planned: float = 0.0) -> bytes | None:
         """The bytes of a plain request; None where a value is missing, which is recorded."""
+        data = request.fixed(self.trace_base, number)
+        if data is not None:
+            return data
         try:
             return request.render(partial(self.feeds.value, number=number), self.trace_base, number)
         except Missing as error:
@@ -172,7 +165,7 @@ class Sending:
             response_time=(exchange.ended - exchange.planned) * 1000.0,
             response_length=sum(len(part) for part in exchange.body or ()),
             response=ListenerAnswer(exchange, url) if exchange.status else None,
-            context=exchange.context or {},
+            context={},
             exception=error,
             start_time=time.time() - (monotonic() - exchange.planned),
             url=url,

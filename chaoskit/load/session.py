@@ -151,18 +151,7 @@ class Session:
         return cause
 
     def _exchange(self, request: Prepared, data: bytes, origin: Origin, planned: float, deadline: float) -> Exchange:
-        return Exchange(
-            data,
-            origin,
-            self.pool,
-            planned,
-            deadline,
-            _nobody,
-            keep_body=request.keep_body,
-            headless=request.headless,
-            idempotent=request.idempotent,
-            request=request,
-        )
+        return Exchange(request, data, origin, self.pool, planned, deadline)
 
     def _followed(self, request: Prepared, first: Exchange, number: int) -> Exchange:
         """Go where the answers point; the result spans all of them."""
@@ -203,7 +192,6 @@ class Session:
             data = compose(method, target, origin.authority, lines, body, trace)
             following = self._exchange(request, data, origin, first.planned, first.deadline)
             following.sent = first.sent
-            following.headless = method == "HEAD"
             following.bytes_out, following.reconnects = answer.bytes_out, answer.reconnects
             before = answer.bytes_in
             answer = sending.client.perform(following)
@@ -245,7 +233,3 @@ def _is_over(given: dict[str, str]) -> bool:
 
 def _covers(below: str, path: str) -> bool:
     return path == below or path.startswith(below if below.endswith("/") else below + "/")
-
-
-def _nobody(_: Exchange) -> None:
-    """`perform` puts the waiting greenlet here."""
