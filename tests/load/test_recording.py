@@ -78,6 +78,16 @@ def test_quantiles_are_within_one_percent_of_the_raw_ones(took: list[float], q: 
     assert measured == pytest.approx(raw, rel=0.01)
 
 
+def test_a_stalled_server_is_seen_in_full() -> None:
+    """Everything held for 2 s of 10 at 100/s."""
+    planned = [number / 100 for number in range(1000)]
+    took = [6.0 - at if 4.0 <= at < 6.0 else 0.001 for at in planned]
+    slots = recorded([("a", 1000.0 + at, 0.0, each, 200) for at, each in zip(planned, took, strict=True)])
+    view = LoadView([(slot.at, slot) for slot in slots], ())
+    assert view.percentile(0.95) == pytest.approx(1.5, rel=0.01)
+    assert view.percentile(0.99) == pytest.approx(1.9, rel=0.01)
+
+
 @given(st.floats(0, 10_000))
 def test_buckets_are_those_of_the_model(seconds: float) -> None:
     recorder = Recorder("worker.1")
