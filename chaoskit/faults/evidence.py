@@ -32,6 +32,7 @@ __all__ = [
 BY_CHANCE = 0.01
 """What chance alone would do more often than this proves nothing."""
 
+_EXACT = 500
 _UNANSWERED = ("abandoned", "cut", "open")
 
 
@@ -53,14 +54,17 @@ class Longer(NamedTuple):
 
 
 def by_chance(count: int, of: int, share: float) -> float:
-    """At most this likely: `count` or more of `of`, where each happens with probability `share`.
+    """How likely `count` or more of `of` are, where each happens with probability `share`.
 
-    The Chernoff bound exp(−n·KL(count/of ‖ share)); 1 where the count is not above what is expected.
+    The tail of the binomial; above 500 its Chernoff bound exp(−n·KL(count/of ‖ share)). 1 where the count is not above
+    what is expected.
     """
     if of == 0 or count <= of * share:
         return 1.0
     if share <= 0.0:
         return 0.0
+    if of <= _EXACT:
+        return sum(math.comb(of, n) * share**n * (1.0 - share) ** (of - n) for n in range(count, of + 1))
     p = count / of
     divergence = p * math.log(p / share)
     if p < 1.0:
@@ -142,6 +146,11 @@ class Crossing:
     def unanswered(self) -> int:
         """Given up by the caller, cut, or still open."""
         return sum(self.outcomes[outcome] for outcome in _UNANSWERED)
+
+    @property
+    def wrong(self) -> int:
+        """Calls without an answer, or answered with a server error."""
+        return self.unanswered + sum(count for status, count in self.statuses.items() if status.startswith("5"))
 
     @property
     def started(self) -> int:

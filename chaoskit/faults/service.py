@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
 
-from chaoskit.faults.evidence import BY_CHANCE, Bite, Crossing, above, by_chance, quantile, share_text
+from chaoskit.faults.evidence import BY_CHANCE, Bite, Crossing, by_chance, middle, share_text
 from chaoskit.interfaces import Fault, ReplicaControl, System
 from chaoskit.model.history import History, Phase
 from chaoskit.model.observation import SLOT, Event, TapSlot
@@ -16,7 +17,10 @@ from chaoskit.model.topology import Topology
 from chaoskit.model.units import duration_text
 from chaoskit.model.verdict import Trace
 
-__all__ = ["ServiceFault", "Watched", "exit_bite", "frozen_bite"]
+__all__ = ["ServiceFault", "Watched", "exit_bite", "frozen_bite", "strain_bite"]
+
+_FELT = 0.02
+"""Seconds that calls must get slower by, at least: a busy machine makes the quickest of them twice as slow."""
 
 
 class ServiceFault(Fault):
@@ -58,16 +62,18 @@ class Watched:
         self.history = history
         self.replica = replica
         self.fault = history.fault(fault_id)
-        injected = self.fault.injected if self.fault.injected is not None else self.fault.planned[0]
-        end = self.fault.undone if self.fault.undone is not None else self.fault.planned[1]
-        self.injected = injected
-        self.span: Span = (injected, max(end, injected))
+        planned_start, planned_end = self.fault.planned
+        self.injected = injected = self.fault.injected if self.fault.injected is not None else planned_start
+        in_force = self.fault.in_force if self.fault.in_force is not None else injected
+        self.out = self.fault.undone if self.fault.undone is not None else planned_end
+        self.span: Span = (in_force, max(min(self.out, planned_end), in_force))
+        """While it was in for certain."""
         baseline = history.windows.get(Phase.BASELINE) or [(0.0, injected)]
         self.baseline: Span = (baseline[0][0], min(baseline[-1][1], injected))
 
     def events(self, kind: str) -> list[Event]:
         """Events of this replica while the fault was in."""
-        margin = (self.span[0] - SLOT, self.span[1] + SLOT)
+        margin = (self.injected - SLOT, self.out + SLOT)
         found = self.history.events(kind)
         return [event for event in found if event.about.get("replica") == self.replica and within(event.at, (margin,))]
 
@@ -86,10 +92,26 @@ class Watched:
         """Calls to it that were under way while the fault was in."""
         return Crossing(self._slots, self.span, "overlap", "")
 
+    def values(self, metric: str, span: Span) -> list[float]:
+        """Samples of one of its metrics in a span."""
+        found = self.history.metric(metric, source=self.replica)
+        return [point.value for point in found if within(point.at, (span,))]
+
+    def mean(self, metric: str, span: Span) -> float:
+        """Of a metric that is itself a mean since the sample before, so that the first in a span is none of it; nan
+        without samples."""
+        values = self.values(metric, span)[1:]
+        return sum(values) / len(values) if values else math.nan
+
+    def most(self, metric: str, span: Span) -> float:
+        """nan without samples."""
+        return max(self.values(metric, span), default=math.nan)
+
     def checks(self, span: Span) -> tuple[int, int]:
-        """(failed, all) answers of its health checks that were asked for in a span."""
+        """(failed, all) of its health checks that were asked and over within a span."""
         names = [name for name in self.history.probe_names() if name.partition("/")[0] == self.replica]
-        seen = [probe for name in names for probe in self.history.probe(name) if within(probe.at, (span,))]
+        probes = [probe for name in names for probe in self.history.probe(name)]
+        seen = [probe for probe in probes if probe.at >= span[0] and probe.at + probe.took <= span[1]]
         return sum(not probe.ok for probe in seen), len(seen)
 
     def checks_text(self) -> str:
@@ -104,7 +126,7 @@ class Watched:
         """Whether they failed more often than chance would have it."""
         failed, asked = self.checks(self.span)
         failed_before, before = self.checks(self.baseline)
-        return by_chance(failed, asked, (failed_before + 1) / (before + 2)) < BY_CHANCE
+        return by_chance(failed, asked, (failed_before + 0.5) / (before + 1)) < BY_CHANCE
 
 
 def exit_bite(watched: Watched, since: str = "its signal") -> Bite:
@@ -126,23 +148,49 @@ def exit_bite(watched: Watched, since: str = "its signal") -> Bite:
 
 
 def frozen_bite(watched: Watched) -> Bite:
-    """For faults that keep a process from answering: its health checks or the calls to it went unanswered."""
+    """For faults that keep a process from answering: no call that began while it was in was answered before it was out,
+    or its health checks failed."""
     before, during = watched.before, watched.during
     said = []
     if checks := watched.checks_text():
         said.append(checks)
-    stuck = stuck_usual = 0.0
     if during.total:
-        bound = quantile(before.answered, 0.95) if before.answered else 0.0
-        stuck = above(during.answered, bound) + during.unanswered if before.answered else during.unanswered
-        stuck_usual = (above(before.answered, bound) + before.unanswered + 1) / (before.total + 2)
         unanswered = during.unanswered_text()
         said.append(
-            f"{stuck:.0f} of {during.total} calls to it took longer than usual or were never answered"
+            f"{during.answered_inside} of {during.total} calls to it were answered"
             + (f" ({unanswered})" if unanswered else "")
+            + f", {share_text(len(before.answered), before.total)} in baseline"
         )
     if not said:
         return Bite(False, f"nothing asked {watched.replica} anything while it was in: no health check, no call")
-    bit = watched.checks_fail() or by_chance(int(stuck), during.total, stuck_usual) < BY_CHANCE
-    went_on = "" if bit else " went on answering"
-    return Bite(bit, f"{watched.replica}{went_on}: {', '.join(said)}")
+    stuck = during.total - during.answered_inside
+    usual = (before.unanswered + 1) / (before.total + 2)
+    frozen = during.answered_inside <= 0.05 * during.total and by_chance(stuck, during.total, usual) < BY_CHANCE
+    failed, asked = watched.checks(watched.span)
+    silent = failed >= 0.5 * asked and watched.checks_fail()
+    if frozen or (silent and during.answered_inside <= 0.2 * during.total):
+        return Bite(True, f"{watched.replica}: {', '.join(said)}")
+    return Bite(False, f"{watched.replica} went on answering: {', '.join(said)}")
+
+
+def strain_bite(watched: Watched, said: str, *, slow: bool = True) -> Bite:
+    """For faults that starve a process: it exited, failed its health checks, answered wrongly or not at all, or (where
+    that is what it does: `slow`) its calls took twice as long. `said` is what is known of its starving."""
+    before, during = watched.before, watched.during
+    trouble = []
+    if watched.events("exited"):
+        trouble.append("it exited")
+    if watched.checks_fail():
+        trouble.append(watched.checks_text())
+    wrong, wrong_before = during.wrong, before.wrong
+    if by_chance(wrong, during.total, (wrong_before + 1) / (before.total + 2)) < BY_CHANCE:
+        trouble.append(
+            f"{wrong} of {during.total} calls to it failed ({share_text(wrong_before, before.total)} in baseline)"
+        )
+    took, usual = middle(during.answered), middle(before.answered)
+    if slow and took >= max(2 * usual, usual + _FELT) and len(during.answered) >= 5:
+        trouble.append(f"its calls took {duration_text(usual)} in baseline and {duration_text(took)} during")
+    if trouble:
+        return Bite(True, f"{said}; {', '.join(trouble)}")
+    calls = f" ({during.total} calls to it, answered as before)" if during.total else ""
+    return Bite(False, f"{said}, and nothing came of it{calls}: it has more than it needs")

@@ -1,7 +1,15 @@
-"""A small service for faults on processes: answers at once, also about its health. `python callee.py HOST PORT`."""
+"""A small service for faults on processes: answers at once, also about its health. `python callee.py HOST PORT [WORK]`.
 
+WORK `cpu` burns 10 ms of processor for each call, `memory` keeps half a megabyte of each.
+"""
+
+import os
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+WORK = sys.argv[3] if len(sys.argv) > 3 else ""
+KEPT: list[bytes] = []
 
 
 class Callee(BaseHTTPRequestHandler):
@@ -9,6 +17,15 @@ class Callee(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
+        if self.path == "/" and WORK == "cpu":
+            until = time.thread_time() + 0.01
+            while time.thread_time() < until:
+                pass
+        if self.path == "/" and WORK == "memory":
+            try:
+                KEPT.append(b"x" * 2**19)
+            except MemoryError:
+                os._exit(3)
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()

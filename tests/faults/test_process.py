@@ -78,10 +78,17 @@ def test_a_scale_that_leaves_everything_had_nothing_to_act_on() -> None:
 
 
 def test_a_pause_bit_where_health_checks_went_unanswered() -> None:
-    builder = usual("pause").probe("payments.1/ready", "fault", ok=False, every=1.0)
+    builder = usual("pause").calls("orders->payments.1", (7.9, 18.0), rate=0)
+    for check in ("ready", "live"):
+        builder.probe(f"payments.1/{check}", "fault", ok=False, every=1.0)
     trace = Pause(id="pause", on="payments.1").trace(builder.build())
     assert trace.bit
-    assert "failed 10 of 50 times (0% in baseline)" in trace.because
+    assert "failed 20 of 20 times (0% in baseline)" in trace.because
+
+
+def test_a_pause_did_not_bite_where_only_some_calls_were_slow() -> None:
+    builder = usual("pause").calls("orders->payments.1", "fault", rate=2, took=1.0, path="/slow")
+    assert not Pause(id="pause", on="payments.1").trace(builder.build()).bit
 
 
 def test_a_pause_bit_where_calls_were_not_answered_and_nobody_checks_the_health() -> None:
@@ -90,7 +97,7 @@ def test_a_pause_bit_where_calls_were_not_answered_and_nobody_checks_the_health(
     builder.calls("inventory->redis", (7.95, 18.0), rate=2, took=1.0, failures={"abandoned": 1.0})
     trace = Pause(id="pause", on="redis").trace(builder.build())
     assert trace.bit
-    assert "never answered" in trace.because
+    assert "0 of 20 calls to it were answered (20 given up" in trace.because
 
 
 def test_a_pause_did_not_bite_where_it_went_on_answering() -> None:

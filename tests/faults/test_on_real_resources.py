@@ -1,0 +1,50 @@
+"""Every fault on resources, on real processes under calls: it bites, says so, and is gone when it is undone; and its
+twin, which was said to be in and was not, is found out."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from chaoskit.faults.limits import find_group
+from chaoskit.faults.resource import Cpu, Descriptors, Memory
+from chaoskit.faults.service import ServiceFault
+from tests.faults.process_bench import Tried, tried_in, twin
+
+BY_GROUP: tuple[ServiceFault, ...] = (
+    Cpu(id="cpu", on="cpu-group", to="2%", by="cgroup"),
+    Memory(id="mem", on="mem-group", more="4MB", by="cgroup"),
+)
+FAULTS: tuple[ServiceFault, ...] = (
+    *(fault for fault in BY_GROUP if find_group({"mem": "memory"}.get(fault.id, fault.id), os.getpid(), "x")),
+    Cpu(id="cpu_turns", on="cpu-turns", to="2%", by="signals"),
+    Memory(id="mem_limit", on="mem-limit", more="4MB", by="limit"),
+    Descriptors(id="fds", on="fds"),
+)
+TWINS = tuple(twin(fault) for fault in FAULTS)
+
+
+@pytest.fixture(scope="module")
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
+    return tried_in([*FAULTS, *TWINS], tmp_path_factory.mktemp("services"))
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
+def test_it_bites_and_the_service_is_back_when_it_is_undone(tried: Tried, fault: ServiceFault) -> None:
+    assert fault.id not in tried.errors, tried.errors
+    trace = fault.trace(tried.history)
+    print(trace.because)
+    assert trace.bit, trace.because
+    for replica in tried.history.topology.select_replicas(str(fault.on)):
+        assert tried.recovered[replica], replica
+        assert set(tried.recovered[replica]) == {200}, replica
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("fault", TWINS, ids=lambda fault: fault.id)
+def test_a_twin_that_was_never_put_in_is_found_out(tried: Tried, fault: ServiceFault) -> None:
+    trace = fault.trace(tried.history)
+    print(trace.because)
+    assert not trace.bit, trace.because

@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chaoskit.faults.limits import (
+    DutyUndo,
+    Group,
+    GroupUndo,
+    LimitUndo,
+    duty_cycle,
+    duty_undo,
+    find_group,
+    group_undo,
+    limit_undo,
+    lower_limit,
+)
+from chaoskit.faults.resource import Cpu, Descriptors, Memory, limit_that_leaves
+from chaoskit.testing import HistoryBuilder
+
+EDGE = "orders->payments"
+
+
+@pytest.fixture
+def busy() -> Iterator[int]:
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    yield process.pid
+    process.kill()
+    process.wait()
+
+
+def machine(root: Path, mounts: str, membership: str) -> Path:
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/7").mkdir()
+    (root / "proc/self/mountinfo").write_text(mounts)
+    (root / "proc/7/cgroup").write_text(membership)
+    return root
+
+
+def test_under_v1_the_group_lies_below_the_process_own(tmp_path: Path) -> None:
+    root = machine(
+        tmp_path,
+        "33 32 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct\n",
+        "3:cpu,cpuacct:/user\n1:name=systemd:/\n",
+    )
+    home = root / "sys/fs/cgroup/cpu/user"
+    home.mkdir(parents=True)
+    (home / "cgroup.procs").write_text("7\n")
+    assert find_group("cpu", 7, "mine", root=root) == Group(1, home / "mine", home)
+    assert find_group("memory", 7, "mine", root=root) is None
+
+
+def test_under_v2_it_lies_beside_the_process_own_where_that_level_has_the_controller(tmp_path: Path) -> None:
+    root = machine(
+        tmp_path,
+        "33 32 0:29 /user.slice /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw,nsdelegate\n",
+        "0::/user.slice/app.slice/shell.scope\n",
+    )
+    home = root / "sys/fs/cgroup/app.slice/shell.scope"
+    home.mkdir(parents=True)
+    (home.parent / "cgroup.subtree_control").write_text("memory pids\n")
+    assert find_group("memory", 7, "mine", root=root) == Group(2, home.parent / "mine", home)
+    assert find_group("cpu", 7, "mine", root=root) is None
+
+
+@pytest.mark.skipif(not find_group("cpu", os.getpid(), "x"), reason="no cgroup that we may write")
+def test_a_real_group_is_entered_and_left_and_leaving_twice_is_no_error(busy: int) -> None:
+    group = find_group("cpu", busy, f"chaoskit-test-{busy}")
+    assert group is not None
+    undo = group_undo(group)
+    assert not group.folder.exists(), "naming it creates nothing"
+    settings = (
+        {"cpu.cfs_period_us": "10000", "cpu.cfs_quota_us": "1000"} if group.version == 1 else {"cpu.max": "1000 10000"}
+    )
+    group.enter(settings, [busy])
+    try:
+        assert str(busy) in (group.folder / "cgroup.procs").read_text().split()
+    finally:
+        GroupUndo.apply_undo(undo, None)
+    assert not group.folder.exists()
+    assert str(busy) in (group.home / "cgroup.procs").read_text().split()
+    GroupUndo.apply_undo(undo, None)
+
+
+def test_a_limit_is_lowered_and_set_back_in_a_fresh_process(busy: int) -> None:
+    before = resource.prlimit(busy, resource.RLIMIT_NOFILE)
+    undo = limit_undo("orders", [busy], resource.RLIMIT_NOFILE)
+    lower_limit(busy, resource.RLIMIT_NOFILE, 7)
+    assert resource.prlimit(busy, resource.RLIMIT_NOFILE) == (7, before[1])
+    LimitUndo.apply_undo(undo, None)
+    LimitUndo.apply_undo(undo, None)
+    assert resource.prlimit(busy, resource.RLIMIT_NOFILE) == before
+
+
+def test_stopping_by_turns_holds_a_process_to_its_share_until_it_is_undone(busy: int) -> None:
+    def used(seconds: float) -> float:
+        began = time.clock_gettime((~busy << 3) | 2)
+        time.sleep(seconds)
+        return (time.clock_gettime((~busy << 3) | 2) - began) / seconds
+
+    undo = duty_undo("orders", [busy])
+    duty_cycle(undo, [busy], 0.05)
+    held = used(1.0)
+    DutyUndo.apply_undo(undo, None)
+    free = used(1.0)
+    assert held < 0.12
+    assert free > 2 * held
+    DutyUndo.apply_undo(undo, None)
+
+
+def test_a_fresh_process_continues_what_a_dead_one_stopped(busy: int) -> None:
+    undo = duty_undo("orders", [busy])
+    os.kill(busy, signal.SIGSTOP)
+    DutyUndo.apply_undo(undo, None)
+    time.sleep(0.05)
+    assert Path(f"/proc/{busy}/stat").read_text().rpartition(")")[2].split()[0] != "T"
+
+
+@pytest.mark.parametrize("taken", [[], [0, 1, 2], [0, 1, 2, 4, 5], [1, 9]])
+@pytest.mark.parametrize("left", [0, 1, 2, 7])
+def test_the_limit_leaves_just_so_many_descriptors(left: int, taken: list[int]) -> None:
+    limit = limit_that_leaves(left, taken)
+    assert len(set(range(limit)) - set(taken)) == left
+    assert limit not in taken, "a new one would take this number, and may not"
+
+
+# ---------------------------------------------------------------------------------------------------------- traces
+
+
+def usual() -> HistoryBuilder:
+    return HistoryBuilder().calls(EDGE, rate=20, took=0.05).probe("payments/ready").fault("it", on="payments.1")
+
+
+def test_a_share_of_the_processor_bit_where_it_was_used_before_and_held_during() -> None:
+    fault = Cpu(id="it", on="payments.1", to="10%")
+
+    def history(before: float, during: float) -> HistoryBuilder:
+        builder = usual().metric("service_cpu", (0.0, 8.0), before, every=0.5, source="payments.1")
+        return builder.metric("service_cpu", (8.0, 18.0), during, every=0.5, source="payments.1")
+
+    assert fault.trace(history(0.4, 0.1).build()).bit
+    assert "used 40% of a core in baseline and 10% during" in fault.trace(history(0.4, 0.1).build()).because
+    assert not fault.trace(history(0.4, 0.35).build()).bit
+    trace = fault.trace(history(0.02, 0.02).build())
+    assert not trace.bit
+    assert "it has more than it needs" in trace.because
+    assert fault.trace(history(0.1, 0.09).calls(EDGE, "fault", rate=20, took=0.4).build()).bit
+
+
+def test_starving_bit_where_it_exited_failed_its_checks_or_its_callers() -> None:
+    for fault in (Memory(id="it", on="payments.1", more="1MB"), Descriptors(id="it", on="payments.1")):
+        assert not fault.trace(usual().build()).bit
+        assert not fault.trace(usual().calls(EDGE, "fault", rate=20, took=0.2).build()).bit, "slow is not starved"
+        assert fault.trace(usual().event("exited", 9.0, replica="payments.1").build()).bit
+        assert fault.trace(usual().probe("payments.1/ready", "fault", ok=False).build()).bit
+        assert fault.trace(usual().calls(EDGE, "fault", rate=20, took=0.05, failures={"status 500": 0.3}).build()).bit
+
+
+def test_what_is_used_is_told_before_the_run() -> None:
+    assert Cpu(on="payments", to="10%", by="signals").uses() == "SIGSTOP and SIGCONT by turns"
+    assert Cpu(on="payments", to="10%").uses()
+    assert Memory(on="payments", more="1MB", by="limit").uses() == "prlimit (RLIMIT_DATA)"
+    assert Descriptors(on="payments").uses() == "prlimit (RLIMIT_NOFILE)"
