@@ -44,6 +44,7 @@ __all__ = [
     "Launcher",
     "Probe",
     "ProxyControl",
+    "ProxyPlace",
     "ReplicaControl",
     "Reporter",
     "Scene",
@@ -187,6 +188,17 @@ class EdgeOpener(Protocol):
         """Stand a proxy on an edge; returns where the caller must connect."""
 
 
+class ProxyPlace(Protocol):
+    """Where the proxies stand: `serving` is `embedded` (ours, the tap) or `real` (another Toxiproxy)."""
+
+    def serve(self, serving: str, seed: int | None) -> tuple[str, Child]:
+        """Start a server; returns the URL of its API as the harness reaches it. Raises ProxyError or MissingPart."""
+    def listen(self, serving: str, edge: Edge) -> str:
+        """`host:port` that the proxy of an edge is told to listen on there."""
+    def reached(self, serving: str, edge: Edge, made: Address) -> Address:
+        """Where what connects to that proxy finds it: the edge's caller, or the tap in front of a real one."""
+
+
 class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """What a deployer is given to work with. The runner introduces the others here."""
 
@@ -283,6 +295,10 @@ class Deployer(Setting, ABC):
     kind: ClassVar[str]
     can: ClassVar[frozenset[str]] = frozenset()
     """What faults may need: `kill`, `pause`, …; checked before anything starts."""
+
+    def prepare(self, target: Target, scene: Scene) -> ProxyPlace | None:
+        """Before the proxies go up: make what they stand in. None where they are processes on loopback."""
+        return None
 
     @abstractmethod
     def deploy(self, target: Target, scene: Scene) -> System:

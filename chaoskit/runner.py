@@ -213,7 +213,9 @@ class _Runner:
 
         with self.interrupt.breakable():
             env = self.variant.env if self.variant else {}
-            system = stage.deploy(self.target, self.deployer, env=env, on_entry=on_entry)
+            system = stage.deploy(
+                self.target, self.deployer, env=env, on_entry=on_entry, allowed_hosts=self.asked.allow_hosts
+            )
             while self._preparing.is_alive():
                 self._preparing.join(0.1)
         if failure:
@@ -228,7 +230,7 @@ class _Runner:
         adds."""
         own = {probe.kind for probe in self.experiment.probes}
         known = kinds("probes")
-        ours = ("taps", "replicas", "health", "scrape")
+        ours = ("taps", "replicas", "health", "scrape", "resources")
         always = [known[kind]() for kind in ours if kind in known and kind not in own]
         needed = [
             known[kind].model_validate(dict(settings))

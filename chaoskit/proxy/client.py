@@ -100,8 +100,13 @@ class Toxiproxy:
     """One server. Thread-safe. Every method raises ProxyError, `Gone` where nothing listens."""
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
-        parts = urlsplit(self.url)
+        """A token that the server asks for stands before the host, as a password does: `http://:TOKEN@127.0.0.1:8474`.
+        It is sent as a bearer token, and `url` is without it."""
+        self.locator = url.rstrip("/")
+        """The URL with its token: for the journal, never for people."""
+        parts = urlsplit(self.locator)
+        self.url = self.locator.replace(f":{parts.password}@", "", 1) if parts.password else self.locator
+        self.headers = {"Authorization": f"Bearer {parts.password}"} if parts.password else {}
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ProxyError(f"{url!r} is no address of a Toxiproxy", hint="write it like http://127.0.0.1:8474")
         self.host = parts.hostname
@@ -200,7 +205,7 @@ class Toxiproxy:
                 method,
                 self.url + path,
                 data=None if body is None else json.dumps(body).encode(),
-                headers={} if body is None else {"Content-Type": "application/json"},
+                headers=self.headers if body is None else {**self.headers, "Content-Type": "application/json"},
                 timeout=_TIMEOUT,
                 allow_redirects=False,
             )

@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from chaoskit.errors import ProxyError
-from chaoskit.interfaces import Address, Emit, Launcher
+from chaoskit.interfaces import Address, Emit, Launcher, ProxyPlace
 from chaoskit.model.topology import Edge
 from chaoskit.model.undo import JSON, Undo
 from chaoskit.proxy.client import ProxyInfo, Toxiproxy
-from chaoskit.proxy.servers import Server, start_embedded, start_real
+from chaoskit.proxy.servers import Server, served_at, start_embedded, start_real
 from chaoskit.proxy.tap_stream import read_taps
 from chaoskit.proxy.undo import Place, delete_undo, enabled_undo, toxics_undo
 
@@ -55,7 +55,7 @@ class Control:
         return [self._tap] if self._real is None else [self._real, self._tap]
 
     def _places(self) -> list[Place]:
-        return [Place(server.client.url, name, ours=server.ours) for server, name in self._inside_out]
+        return [Place(server.client.locator, name, ours=server.ours) for server, name in self._inside_out]
 
     def undo_toxics(self, names: Sequence[str]) -> Undo:
         return toxics_undo(self._edge.name, self._places(), names)
@@ -95,8 +95,11 @@ class Mesh:
         seed: int | None,
         will_undo: Callable[[Undo], None],
         done: Callable[[str], None],
+        place: ProxyPlace | None = None,
     ) -> None:
-        """`toxiproxy` is `embedded`, `real` or the URL of one that runs. `will_undo` returns when it is on disk."""
+        """`toxiproxy` is `embedded`, `real` or the URL of one that runs. `will_undo` returns when it is on disk.
+        Without a `place` the servers are processes on loopback."""
+        self._place = place
         self._launcher = launcher
         self._toxiproxy = toxiproxy
         self._seed = seed
@@ -114,9 +117,13 @@ class Mesh:
         if self._toxiproxy not in ("embedded", "real"):
             client = Toxiproxy(self._toxiproxy)
             self._real = Server(client, f"{client.url} (toxiproxy {client.version()})")
-        self._tap = start_embedded(self._launcher, self._seed)
+        if self._place is not None:
+            self._tap = served_at(self._place, "embedded", self._seed)
+        else:
+            self._tap = start_embedded(self._launcher, self._seed)
         if self._toxiproxy == "real":
-            self._real = start_real(self._launcher)
+            placed = self._place
+            self._real = start_real(self._launcher) if placed is None else served_at(placed, "real", self._seed)
 
     @property
     def served_by(self) -> str:
@@ -131,10 +138,10 @@ class Mesh:
                 raise ProxyError(f"there is a proxy on {edge.name} already")
             behind = None if self._real is None else self._open_real(self._real, edge, upstream)
             tap = self._running()
-            made = tap.client.create(
-                edge.name, str(behind[1] if behind is not None else upstream), protocol=edge.protocol, tap=True
-            )
-            listen = _address(made)
+            upstream = behind[1] if behind is not None else upstream
+            listen_on = "127.0.0.1:0" if self._place is None else self._place.listen("embedded", edge)
+            made = tap.client.create(edge.name, str(upstream), listen=listen_on, protocol=edge.protocol, tap=True)
+            listen = self._reached("embedded", edge, made)
             real = None if behind is None or self._real is None else (self._real, behind[0])
             self._controls[edge.name] = Control(edge, listen, self.served_by, (tap, edge.name), real)
             return listen
@@ -143,13 +150,20 @@ class Mesh:
         """The proxy behind the tap: its name on that server, and where it listens."""
         name = edge.name if server.ours else f"{self._mark}-{edge.name}".replace("->", "-to-")
         if not server.ours:
-            undo = delete_undo(edge.name, Place(server.client.url, name, ours=False))
+            undo = delete_undo(edge.name, Place(server.client.locator, name, ours=False))
             self._will_undo(undo)
             self._made.append(undo)
+        if self._place is not None and server.ours:
+            made = server.client.create(name, str(upstream), listen=self._place.listen("real", edge))
+            return name, self._reached("real", edge, made)
         local = server.client.host in ("localhost", "127.0.0.1", "::1")
         listen = "127.0.0.1:0" if local else "0.0.0.0:0"
         made = server.client.create(name, str(upstream), listen=listen)
         return name, _address(made) if local else Address(server.client.host, _address(made).port)
+
+    def _reached(self, serving: str, edge: Edge, made: ProxyInfo) -> Address:
+        address = _address(made)
+        return address if self._place is None else self._place.reached(serving, edge, address)
 
     def control(self, edge: Edge) -> Control:
         """Raises ProxyError where no proxy stands on it."""

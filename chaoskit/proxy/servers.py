@@ -9,11 +9,11 @@ import sys
 import time
 
 from chaoskit.errors import MissingPart, ProxyError
-from chaoskit.interfaces import Child, Launcher, LaunchSpec
+from chaoskit.interfaces import Child, Launcher, LaunchSpec, ProxyPlace
 from chaoskit.proxy.client import Gone, Toxiproxy
 from chaoskit.proxy.install import find_toxiproxy
 
-__all__ = ["Server", "start_embedded", "start_real"]
+__all__ = ["Server", "served_at", "start_embedded", "start_real"]
 
 _PATIENCE = 15.0
 _TRIES = 3
@@ -100,6 +100,16 @@ def start_real(launcher: Launcher) -> Server:
             return Server(server, f"toxiproxy {version} at {path}", child)
         child.stop()  # its port was taken in between: it stays up without its API
     raise ProxyError(f"the Toxiproxy at {path} did not answer")
+
+
+def served_at(place: ProxyPlace, serving: str, seed: int | None) -> Server:
+    """A server where the deployer wants it to stand. Raises ProxyError where it does not answer."""
+    url, child = place.serve(serving, seed)
+    client = Toxiproxy(url)
+    version = _version_of(client, child)
+    if not version:
+        raise ProxyError(f"the {serving} proxy server at {url} did not answer")
+    return Server(client, "embedded" if serving == "embedded" else f"toxiproxy {version} in a container", child)
 
 
 def _version_of(server: Toxiproxy, child: Child) -> str:

@@ -25,7 +25,7 @@ def read_taps(
     """Emit every slot until `stop`, and then what was still open. Blocks; raises ProxyError where the server died."""
     connection = http.client.HTTPConnection(server.host, server.port, timeout=_SILENCE)
     try:
-        connection.request("GET", "/chaoskit/taps")
+        connection.request("GET", "/chaoskit/taps", headers=server.headers)
         answer = connection.getresponse()
         if answer.status != 200:
             raise ProxyError(f"the proxy at {server.url} has no taps (status {answer.status})")

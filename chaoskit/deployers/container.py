@@ -1,0 +1,160 @@
+"""One replica of a service in a container, and the undos of what faults do to it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from chaoskit.deployers.docker_engine import ContainerSpec, Engine
+from chaoskit.deployers.ports import Reserved
+from chaoskit.errors import ChaoskitError
+from chaoskit.interfaces import Address, System, UndoOwner
+from chaoskit.model.undo import Undo
+from chaoskit.target import ServiceSpec
+
+__all__ = ["Again", "ContainerReplica", "Unpause"]
+
+_TAIL = 20
+
+
+class ContainerReplica:
+    """A container that can be killed, paused and started again: `interfaces.ReplicaControl`. Thread-safe."""
+
+    def __init__(
+        self,
+        name: str,
+        spec: ContainerSpec,
+        engine: Engine,
+        network: str,
+        labels: Mapping[str, str],
+        port: Reserved,
+        ask: Callable[[Address], str],
+        log: Path,
+        service: ServiceSpec,
+    ) -> None:
+        self._name = name
+        self.spec = spec
+        self.service = service
+        self._engine = engine
+        self._network = network
+        self._labels = labels
+        self._port = port
+        self._ask = ask
+        self._log = log
+        self._lock = threading.Lock()
+        self._ident = ""
+        self._dead = threading.Event()
+        """Set while the container is known not to run: by whoever reads its log to the end."""
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def address(self) -> Address | None:
+        return self._port.address
+
+    @property
+    def where(self) -> Address:
+        return self._port.address
+
+    def start(self) -> None:
+        """Start it, or start it again where it has died; its log goes on in the same file."""
+        with self._lock:
+            self._port.release()
+            if not self._ident:
+                self._ident = self._engine.start(self.spec, self._network, self._labels)
+            elif not self._engine.state(self._ident)[0]:
+                self._engine.start_again(self._ident)
+            else:
+                return
+            self._dead.clear()
+            threading.Thread(target=self._follow, name=f"log-{self._name}", daemon=True).start()
+
+    def _follow(self) -> None:
+        """Copy what it prints; the stream ends when the container does."""
+        with suppress(ChaoskitError), self._log.open("wb") as file:  # an engine that dies is noticed by those who ask
+            for part in self._engine.logs(self._ident):
+                file.write(part)
+                file.flush()
+        self._dead.set()
+
+    def look(self) -> tuple[bool, int | None]:
+        """(whether it runs, exit status), as the engine says now."""
+        return self._engine.state(self._ident) if self._ident else (False, None)
+
+    def alive(self) -> bool:
+        """Without asking the engine: its log has not ended."""
+        return bool(self._ident) and not self._dead.is_set()
+
+    def signal(self, number: int) -> None:
+        if not self._ident:
+            return
+        if number == signal.SIGSTOP:
+            self._engine.pause(self._ident)
+        elif number == signal.SIGCONT:
+            self._engine.unpause(self._ident)
+        else:
+            self._engine.signal(self._ident, number)
+
+    def asked(self) -> str:
+        """Empty where it is ready, else what it does instead."""
+        return self._ask(self._port.address)
+
+    def ready(self) -> bool:
+        return self.alive() and not self.asked()
+
+    def pids(self) -> list[int]:
+        pid = self._engine.pid(self._ident) if self._ident else 0
+        return [pid] if pid else []
+
+    def tail(self) -> str:
+        return self._engine.tail(self._ident, _TAIL) if self._ident else ""
+
+    def stop(self) -> None:
+        if self._ident:
+            self._engine.stop(self._ident, self.service.stop_signal, self.service.stop_within)
+
+    def undo_kill(self) -> Undo:
+        return Undo(
+            id=f"{Again.kind}:{self._name}",
+            owner=Again.kind,
+            args={"replica": self._name},
+            says=f"docker start {self.spec.name}",
+        )
+
+    def undo_pause(self) -> Undo:
+        return Undo(
+            id=f"{Unpause.kind}:{self._name}",
+            owner=Unpause.kind,
+            args={"engine": self._engine.url, "container": self.spec.name},
+            says=f"docker unpause {self.spec.name}",
+        )
+
+
+class Again(UndoOwner):
+    """Undo of `kill`: the container is started again. In teardown there is nothing to start."""
+
+    kind = "docker.kill"
+
+    @classmethod
+    def apply_undo(cls, undo: Undo, system: System | None) -> None:
+        if system is not None:
+            system.replica(str(undo.args["replica"])).start()
+
+
+class Unpause(UndoOwner):
+    """Undo of `pause`: the container runs on."""
+
+    kind = "docker.pause"
+
+    @classmethod
+    def apply_undo(cls, undo: Undo, system: System | None) -> None:
+        engine = Engine(str(undo.args["engine"]))
+        try:
+            engine.unpause(str(undo.args["container"]))
+        finally:
+            engine.close()

@@ -1,0 +1,243 @@
+"""Deployer `docker`: every service in a container of its own, in one network for the run, with the proxies among them.
+
+    harness ─127.0.0.1:…─► [ proxy ] ─► gateway:8000 ─► proxy:10001 ─► orders:8000 ─► …      (network of the run)
+
+Every container, network and volume bears the run's label; one undo in the journal, written before the first of them,
+sweeps by that label.
+"""
+
+from __future__ import annotations
+
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import PrivateAttr
+
+from chaoskit.deployers.container import Again, ContainerReplica, Unpause
+from chaoskit.deployers.docker_engine import RUN_LABEL, ContainerSpec, Engine
+from chaoskit.deployers.docker_images import build_folder, lab_image, target_image
+from chaoskit.deployers.docker_place import ContainerPlace
+from chaoskit.deployers.external import ExternalReplica, address_of
+from chaoskit.deployers.ports import reserve
+from chaoskit.deployers.readiness import ask_http, ask_tcp, wait_until
+from chaoskit.deployers.system import Standing
+from chaoskit.errors import DeployError, UndoError
+from chaoskit.interfaces import Address, Deployer, ProxyPlace, ReplicaControl, Scene, System, UndoOwner
+from chaoskit.model.topology import Edge
+from chaoskit.model.undo import Undo
+from chaoskit.target import ServiceSpec, Target
+
+__all__ = ["Again", "Docker", "Sweep", "Unpause"]
+
+_PORT = 8000
+"""Where a service listens inside its container, unless it says another one."""
+_SERVER_PORTS = {"postgres": 5432, "redis": 6379, "nats": 4222, "prometheus": 9090}
+_PASSES = 2.0
+_SWEEPS = 15.0
+
+
+class Sweep(UndoOwner):
+    """Removes all that bears the run's label, until two passes 2 s apart find nothing: a container can appear after
+    whoever asked for it has died."""
+
+    kind = "docker.run"
+    after_processes = True
+
+    @classmethod
+    def apply_undo(cls, undo: Undo, system: System | None) -> None:
+        engine = Engine(str(undo.args["engine"]))
+        run_id = str(undo.args["run"])
+        until = time.monotonic() + _SWEEPS
+        try:
+            while left := engine.sweep(run_id):
+                time.sleep(_PASSES if system is None else 0.0)
+                if time.monotonic() > until:
+                    raise UndoError(f"these are still there: {', '.join(left)}", hint=undo.says)
+            if system is None:
+                time.sleep(_PASSES)
+                if late := engine.sweep(run_id):
+                    raise UndoError(f"these appeared again: {', '.join(late)}", hint=undo.says)
+        finally:
+            engine.close()
+
+
+class Docker(Deployer):
+    """Services are containers, from `image`, `build`, or an image made for the target's commands."""
+
+    kind = "docker"
+    can: ClassVar[frozenset[str]] = frozenset({"kill", "pause"})
+
+    _engine: Engine | None = PrivateAttr(default=None)
+    _place: ContainerPlace | None = PrivateAttr(default=None)
+    _scene: Scene | None = PrivateAttr(default=None)
+    _undo: Undo | None = PrivateAttr(default=None)
+    _images: dict[str, str] = PrivateAttr(default_factory=dict)
+    _replicas: list[ContainerReplica] = PrivateAttr(default_factory=list)
+
+    def prepare(self, target: Target, scene: Scene) -> ProxyPlace:
+        """Images first (they stay, as a cache), then the run's network, with its undo written before it."""
+        self._scene = scene
+        self._engine = engine = Engine()
+        lab = lab_image(engine, scene.say)
+        files = target_image(engine, target, lab, scene.say) if any(s.run for s in target.services.values()) else lab
+        for name, spec in target.services.items():
+            self._images[name] = self._image(engine, target, name, spec, lab, files)
+        network = f"chaoskit-{scene.run_id}"
+        undo = Undo(
+            id=f"{Sweep.kind}:{scene.run_id}",
+            owner=Sweep.kind,
+            args={"engine": engine.url, "run": scene.run_id},
+            says=f"docker rm -fv $(docker ps -aq --filter label={RUN_LABEL}={scene.run_id});"
+            f" docker network rm {network}",
+        )
+        scene.will_undo(undo)
+        self._undo = undo
+        labels = {RUN_LABEL: scene.run_id}
+        engine.make_network(network, labels)
+        self._place = ContainerPlace(engine, lab, network, labels, scene)
+        return self._place
+
+    @staticmethod
+    def _image(engine: Engine, target: Target, name: str, spec: ServiceSpec, lab: str, files: str) -> str:
+        if spec.url:
+            return ""
+        if spec.build:
+            folder = (target.file.parent if target.file else Path.cwd()) / spec.build
+            return build_folder(engine, folder, name, lambda _line: None)
+        if spec.image:
+            if not engine.has_image(spec.image):
+                engine.pull(spec.image, lambda _line: None)
+            return spec.image
+        return lab if spec.provides else files
+
+    def deploy(self, target: Target, scene: Scene) -> System:
+        """Edges first, then real servers, then all services together."""
+        assert self._engine is not None and self._place is not None, "prepared before"
+        topology = target.topology()
+        standing: dict[str, ReplicaControl] = {}
+        addresses: dict[str, Address] = {}
+        for name in topology.replica_names():
+            spec = target.services[name.partition(".")[0]]
+            if spec.url:
+                where = address_of(name, spec, scene.allowed_hosts)
+                addresses[name] = where
+                standing[name] = ExternalReplica(name, where, spec)
+            else:
+                addresses[name] = Address(_alias(name), _inside(spec))
+        listens = {edge: scene.open_edge(edge, addresses[edge.callee]) for edge in topology.edges}
+        servers: list[ContainerReplica] = []
+        services: list[ContainerReplica] = []
+        for name in topology.replica_names():
+            if name in standing:
+                continue
+            spec = target.services[name.partition(".")[0]]
+            replica = self._container(target, scene, name, spec, listens)
+            standing[name] = replica
+            self._replicas.append(replica)
+            (servers if spec.provides else services).append(replica)
+        _together(lambda replica: self._serve(target, scene, replica), servers)
+        _together(self._bring_up, services)
+        return Standing(target, scene, standing)
+
+    def _container(
+        self, target: Target, scene: Scene, name: str, spec: ServiceSpec, listens: dict[Edge, Address]
+    ) -> ContainerReplica:
+        assert self._engine is not None, "prepared before"
+        service = name.partition(".")[0]
+        inside = _inside(spec)
+        placed = {"host": "0.0.0.0", "port": str(inside)}  # noqa: S104 - inside its container
+        command: tuple[str, ...] = ()
+        if spec.provides:
+            command = ("python3", "-m", "chaoskit.deployers.container_server", spec.provides, str(inside))
+        elif spec.run:
+            command = tuple(_placed(word, placed) for word in shlex.split(spec.run))
+        needs = target.environment(name, lambda edge: str(listens[edge]))
+        changed = {**scene.env.get(service, {}), **scene.env.get(name, {})}
+        own = {key: _placed(value, placed) for key, value in spec.env.items()}
+        port = reserve()
+        container = ContainerSpec(
+            name=f"chaoskit-{scene.run_id}-{_alias(name)}",
+            image=self._images[service],
+            command=command,
+            env={**own, **needs, **changed},
+            alias=_alias(name),
+            ports={inside: port.address.port},
+        )
+
+        def ask(where: Address) -> str:
+            if spec.provides:
+                return "" if scene.backing(spec.provides).ready(where) else f"no answer from {spec.provides}"
+            return ask_http(where, spec.health.ready) if spec.health.ready else ask_tcp(where)
+
+        log = scene.folder / "logs" / f"{name}.log"
+        network = f"chaoskit-{scene.run_id}"
+        return ContainerReplica(name, container, self._engine, network, {RUN_LABEL: scene.run_id}, port, ask, log, spec)
+
+    def _serve(self, target: Target, scene: Scene, replica: ContainerReplica) -> None:
+        self._bring_up(replica)
+        spec = replica.service
+        databases = sorted({name for other in target.services.values() for name in other.databases_of(replica.name)})
+        scene.backing(spec.provides).after_start(replica.where, databases)
+
+    def _bring_up(self, replica: ContainerReplica) -> None:
+        """Start a container and wait until its service is ready; one that exits is started once more in the end."""
+        replica.start()
+        patience = replica.service.ready_within
+        exited: list[int | None] = []
+
+        def ask() -> str:
+            running, status = replica.look()
+            if not running:
+                exited.append(status)
+                return ""
+            return replica.asked()
+
+        said = wait_until(ask, patience, clock=time.monotonic, sleep=threading.Event().wait)
+        if exited:
+            raise DeployError(
+                f"{replica.name} exited with status {exited[0]} before it was ready", detail=replica.tail()
+            )
+        if said:
+            raise DeployError(f"{replica.name} was not ready within {patience:g} s: {said}", detail=replica.tail())
+
+    def stop(self) -> None:
+        """Services and servers together; the proxies and the network when the proxies are closed."""
+        if self._engine is None:
+            return
+        _together(lambda replica: replica.stop(), self._replicas)
+        self._replicas.clear()
+        if self._place is not None:
+            self._place.stop()
+        if self._undo is not None and self._scene is not None:
+            self._engine.sweep(self._scene.run_id)
+            if not self._engine.sweep(self._scene.run_id):
+                self._scene.undone(self._undo.id)
+            self._undo = None
+
+
+def _alias(replica: str) -> str:
+    """A replica's host name in the run's network."""
+    return replica.replace(".", "-")
+
+
+def _inside(spec: ServiceSpec) -> int:
+    return spec.port or _SERVER_PORTS.get(spec.provides, _PORT)
+
+
+def _placed(text: str, values: dict[str, str]) -> str:
+    for key, value in values.items():
+        text = text.replace("{" + key + "}", value)
+    return text
+
+
+def _together(job: Callable[[ContainerReplica], None], replicas: Iterable[ContainerReplica]) -> None:
+    """Do a job for every replica at once; raises the first error when all have ended."""
+    todo: Sequence[ContainerReplica] = list(replicas)
+    with ThreadPoolExecutor(max_workers=len(todo) or 1) as pool:
+        for done in [pool.submit(job, replica) for replica in todo]:
+            done.result()

@@ -1,0 +1,339 @@
+"""A Docker engine, or whatever answers the same API: the one file that knows the docker SDK, its errors mapped here."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from chaoskit.errors import CouldNotRun, DeployError, MissingPart
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+__all__ = ["RUN_LABEL", "ContainerSpec", "Engine"]
+
+RUN_LABEL = "chaoskit.run"
+"""Label of every container, network and volume that a run makes; its value is the run's id."""
+
+_TIMEOUT = 60
+_LAST_LINES = 25
+_WORKS = re.compile(r"Step \d+/\d+ : .*|Successfully tagged .*")
+
+
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One container to start. `ports`: port inside → port on this machine's loopback."""
+
+    name: str
+    image: str
+    command: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    alias: str
+    """Its name in the run's network."""
+    ports: dict[int, int] = {}
+    mounts: dict[str, str] = {}
+    """Folder of this machine → folder inside, read-only."""
+    workdir: str = ""
+
+
+class Engine:
+    """One engine. Thread-safe. Raises MissingPart, DeployError or CouldNotRun, never the SDK's own errors."""
+
+    def __init__(self, url: str = "") -> None:
+        """`url` names the engine; else DOCKER_HOST, the current Docker context, or a socket that is there (rootless
+        Docker's and Podman's too)."""
+        self.url = url or _url()
+        self._client = self._connect()
+
+    def _connect(self) -> DockerClient:
+        import docker
+        from docker.errors import DockerException
+
+        try:
+            if os.environ.get("DOCKER_HOST") == self.url:
+                client = docker.from_env(timeout=_TIMEOUT)
+            else:
+                client = docker.DockerClient(base_url=self.url, timeout=_TIMEOUT)
+            client.ping()
+        except (DockerException, OSError) as error:
+            text = str(error)
+            if "Permission denied" in text or "PermissionError" in text:
+                raise MissingPart(
+                    f"no permission to talk to the Docker engine at {self.url}",
+                    hint="join its group, use a rootless engine, or name another one in DOCKER_HOST",
+                ) from error
+            raise MissingPart(
+                f"no Docker engine answers at {self.url}",
+                hint="start one, or name it in DOCKER_HOST; --deployer process needs none",
+                detail=text,
+            ) from error
+        return client
+
+    @contextmanager
+    def _errors(self, doing: str) -> Iterator[None]:
+        from docker.errors import APIError, DockerException
+        from requests.exceptions import RequestException
+
+        try:
+            yield
+        except APIError as error:
+            raise DeployError(f"{doing} failed: {error.explanation or error}") from error
+        except (DockerException, RequestException, OSError) as error:
+            raise CouldNotRun(f"{doing} failed: the engine at {self.url} does not answer ({error})") from error
+
+    # --------------------------------------------------------------------------------------------------- images
+
+    def has_image(self, tag: str) -> bool:
+        from docker.errors import ImageNotFound
+
+        with self._errors(f"looking for image {tag}"):
+            try:
+                self._client.images.get(tag)
+            except ImageNotFound:
+                return False
+            return True
+
+    def pull(self, tag: str, say: Callable[[str], None]) -> None:
+        """Raises DeployError where it cannot be had."""
+        say(f"pulling image {tag}")
+        with self._errors(f"pulling image {tag}"):
+            last = ""
+            for line in self._client.api.pull(tag, stream=True, decode=True):
+                if "error" in line:
+                    raise DeployError(f"image {tag} cannot be pulled: {line['error']}")
+                status = str(line.get("status", ""))
+                if status and status != last and "id" not in line:
+                    say(f"{tag}: {status}")
+                last = status
+
+    def build(self, tag: str, context: bytes, say: Callable[[str], None], *, dockerfile: str = "Dockerfile") -> None:
+        """Build an image from a tar archive. Raises DeployError with the build's last lines."""
+        say(f"building image {tag}")
+        lines: list[str] = []
+        with self._errors(f"building image {tag}"):
+            stream = self._client.api.build(
+                fileobj=io.BytesIO(context), custom_context=True, tag=tag, dockerfile=dockerfile, rm=True, decode=True,
+                forcerm=True,
+            )  # fmt: skip
+            for part in stream:
+                if "error" in part:
+                    tail = "\n".join(lines[-_LAST_LINES:])
+                    raise DeployError(f"building image {tag} failed: {str(part['error']).strip()}", detail=tail)
+                for line in str(part.get("stream", "")).splitlines():
+                    if line.strip():
+                        lines.append(line)
+                        if _WORKS.fullmatch(line):
+                            say(f"{tag}: {line}")
+
+    # --------------------------------------------------------------------------------------- networks, containers
+
+    def make_network(self, name: str, labels: Mapping[str, str]) -> None:
+        with self._errors(f"making network {name}"):
+            self._client.networks.create(name, driver="bridge", labels=dict(labels))
+
+    def connect(self, network: str, container: str, alias: str) -> None:
+        """Put a container (back) into a network; no-op where it is in."""
+        with self._errors(f"connecting {container} to {network}"):
+            net = self._client.networks.get(network)
+            found = self._client.containers.get(container)
+            if network not in found.attrs["NetworkSettings"]["Networks"]:
+                net.connect(found, aliases=[alias])
+
+    def disconnect(self, network: str, container: str) -> None:
+        with self._errors(f"disconnecting {container} from {network}"):
+            self._client.networks.get(network).disconnect(container, force=True)
+
+    def start(self, spec: ContainerSpec, network: str, labels: Mapping[str, str]) -> str:
+        """Create and start a container; returns its id. Its PID 1 is an init that reaps and passes signals on."""
+        with self._errors(f"starting container {spec.name}"):
+            api = self._client.api
+            host = api.create_host_config(
+                init=True,
+                port_bindings={inside: ("127.0.0.1", outside) for inside, outside in spec.ports.items()},
+                binds=[f"{here}:{there}:ro" for here, there in spec.mounts.items()],
+            )
+            endpoint = api.create_endpoint_config(aliases=[spec.alias])
+            networking = api.create_networking_config({network: endpoint})  # type: ignore[arg-type]  # a mapping, says its docs
+            made = api.create_container(
+                spec.image,
+                command=list(spec.command) or None,
+                name=spec.name,
+                environment=spec.env,
+                labels=dict(labels),
+                hostname=spec.alias,
+                ports=list(spec.ports),
+                host_config=host,
+                networking_config=networking,
+                working_dir=spec.workdir or None,
+            )
+            api.start(made["Id"])
+            return str(made["Id"])
+
+    def container(self, ident: str) -> Container:
+        with self._errors(f"looking for container {ident}"):
+            return self._client.containers.get(ident)
+
+    def state(self, ident: str) -> tuple[bool, int | None]:
+        """(whether it runs, exit status or None). A container that is gone does not run."""
+        from docker.errors import NotFound
+
+        with self._errors(f"looking at container {ident}"):
+            try:
+                state = self._client.api.inspect_container(ident)["State"]
+            except NotFound:
+                return False, None
+            return bool(state["Running"]), None if state["Running"] else int(state["ExitCode"])
+
+    def pid(self, ident: str) -> int:
+        """Pid of its init as this machine sees it (where the engine runs here); 0 while it does not run."""
+        with self._errors(f"looking at container {ident}"):
+            return int(self._client.api.inspect_container(ident)["State"]["Pid"])
+
+    def signal(self, ident: str, number: int) -> None:
+        """To its init, which passes it on. A container that does not run is no error."""
+        from docker.errors import APIError
+
+        with self._errors(f"signalling container {ident}"):
+            try:
+                self._client.api.kill(ident, signal=number)
+            except APIError as error:
+                if error.status_code not in (404, 409):
+                    raise
+
+    def pause(self, ident: str) -> None:
+        """Freeze every process in it; no-op where it is frozen or does not run."""
+        self._unless_conflict(ident, "pausing", lambda: self._client.api.pause(ident))
+
+    def unpause(self, ident: str) -> None:
+        self._unless_conflict(ident, "continuing", lambda: self._client.api.unpause(ident))
+
+    def _unless_conflict(self, ident: str, doing: str, act: Callable[[], object]) -> None:
+        from docker.errors import APIError
+
+        with self._errors(f"{doing} container {ident}"):
+            try:
+                act()
+            except APIError as error:
+                # 404: gone; 409, 500: already so, or not running
+                if error.status_code not in (404, 409) and "is not paused" not in str(error):
+                    raise
+
+    def start_again(self, ident: str) -> None:
+        with self._errors(f"starting container {ident} again"):
+            self._client.api.start(ident)
+
+    def stop(self, ident: str, signal: str, grace: float) -> None:
+        """Its stop signal, then SIGKILL; then it is removed, with its volumes. A container that is gone is no error."""
+        from docker.errors import NotFound
+
+        with self._errors(f"stopping container {ident}"):
+            try:
+                container = self._client.containers.get(ident)
+                if container.status == "paused":
+                    container.unpause()
+                if container.status in ("running", "paused"):
+                    self.signal(ident, int(_signal_number(signal)))
+                    self._wait(container, grace)
+                container.remove(force=True, v=True)
+            except NotFound:
+                return
+
+    @staticmethod
+    def _wait(container: Container, grace: float) -> None:
+        from docker.errors import APIError
+        from requests.exceptions import ConnectionError as NoConnection
+        from requests.exceptions import ReadTimeout
+
+        try:
+            container.wait(timeout=grace)
+        except (ReadTimeout, NoConnection, APIError):
+            return  # still there after its grace: removed by force
+
+    def logs(self, ident: str) -> Iterator[bytes]:
+        """What it prints, from its start on, until it stops; blocks its thread."""
+        with self._errors(f"reading the log of container {ident}"):
+            yield from self._client.api.logs(ident, stream=True, follow=True)
+
+    def tail(self, ident: str, lines: int) -> str:
+        with self._errors(f"reading the log of container {ident}"):
+            return self._client.api.logs(ident, tail=lines).decode("utf-8", "replace")
+
+    # --------------------------------------------------------------------------------------------------- clean-up
+
+    def sweep(self, run_id: str) -> list[str]:
+        """Remove every container, network and volume that bears the run's label; returns their names."""
+        from docker.errors import APIError, NotFound
+
+        found: list[str] = []
+        wanted: dict[str, str | list[str] | bool] = {"label": f"{RUN_LABEL}={run_id}"}
+        with self._errors(f"sweeping what run {run_id} left"):
+            groups: Sequence[Sequence[Any]] = (
+                self._client.containers.list(all=True, filters=wanted, ignore_removed=True),
+                self._client.networks.list(filters=wanted),
+                self._client.volumes.list(filters=wanted),
+            )
+            for index, group in enumerate(groups):
+                for thing in group:
+                    found.append(str(thing.name))
+                    try:
+                        thing.remove(**({"force": True, "v": True} if index == 0 else {}))
+                    except NotFound:
+                        continue
+                    except APIError as error:
+                        if error.status_code != 409:  # being removed already, or still in use: the next pass tells
+                            raise
+        return found
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def _signal_number(name: str) -> int:
+    import signal
+
+    return int(signal.Signals[name])
+
+
+def _url() -> str:
+    """DOCKER_HOST, else the current context's, else the first socket that is there."""
+    if host := os.environ.get("DOCKER_HOST"):
+        return host
+    if context := _context():
+        return context
+    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+    places = (
+        "/var/run/docker.sock",
+        f"{runtime}/docker.sock",
+        f"{Path.home()}/.docker/run/docker.sock",
+        f"{runtime}/podman/podman.sock",
+        "/run/podman/podman.sock",
+    )
+    found = next((place for place in places if Path(place).exists()), places[0])
+    return f"unix://{found}"
+
+
+def _context() -> str:
+    """The engine of the Docker context that the user has chosen; empty for the default one."""
+    name = os.environ.get("DOCKER_CONTEXT", "")
+    config = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"))
+    if not name:
+        try:
+            chosen = msgspec.json.decode((config / "config.json").read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError):
+            return ""
+        name = str(chosen.get("currentContext", ""))
+    if name in ("", "default"):
+        return ""
+    from docker.context import ContextAPI
+
+    context = ContextAPI.get_context(name)
+    if context is None:
+        raise MissingPart(f"there is no Docker context {name!r}", hint="`docker context ls` lists them")
+    return str(context.Host)
