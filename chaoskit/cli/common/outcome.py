@@ -12,6 +12,9 @@ from chaoskit.reporters.answer import answer, measured_text
 
 __all__ = ["tell_run", "tell_suite"]
 
+_WIDEST = 56
+"""Columns are not made wider than this for one long claim."""
+
 
 def tell_run(screen: Screen, run: Run) -> None:
     """Verdict, findings and why, gates that are shut, what is left, and where the report is."""
@@ -23,7 +26,7 @@ def tell_run(screen: Screen, run: Run) -> None:
     if screen.quiet:
         return
     screen.line((answer(run), "italic"), indent=2)
-    widths = [max((len(text) for text in column), default=0) for column in zip(*_cells(run), strict=True)]
+    widths = [min(max(map(len, column)), _WIDEST) for column in zip(*_cells(run), strict=True)]
     for finding, cells in zip(run.findings, _cells(run), strict=True):
         mark, style = mark_of(finding.verdict)
         row = "  ".join(text.ljust(width) for text, width in zip(cells, widths, strict=True)).rstrip()
