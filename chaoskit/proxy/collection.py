@@ -100,6 +100,8 @@ class Collection:
         left = 0.0
         async with self._lock:
             for proxy in list(self.proxies.values()):
+                if not self.context.strict:
+                    proxy.remove_all()  # a flapping one would go down again as it starts
                 try:
                     await proxy.start()
                 except AddressError as error:

@@ -84,6 +84,7 @@ class UpstreamSide(_Side):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(_HIGH_WATER)
+        self.connection.connected(self)  # now: a callee may speak first, before whoever dialled hears of it
 
     def data_received(self, data: bytes) -> None:
         connection = self.connection
@@ -197,6 +198,8 @@ class Connection:
 
     def refused(self) -> None:
         """The callee did not take the connection: end the caller's, as a real Toxiproxy does."""
+        if self.upstream is not None:
+            return  # it did, while the time for it ran out
         self.task = None
         self.ended_by(caller=False)
         if self.client.transport is not None:

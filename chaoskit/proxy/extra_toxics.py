@@ -89,7 +89,8 @@ def corrupted(data: bytes, probability: float, dice: random.Random) -> bytes:
     at = -1
     while True:
         # The gap between hits is geometric: one roll a hit instead of one a byte.
-        at += 1 if probability >= 1 else 1 + int(math.log(1.0 - dice.random()) / math.log1p(-probability))
+        gap = 0.0 if probability >= 1 else math.log(1.0 - dice.random()) / math.log1p(-probability)
+        at += 1 + int(min(gap, len(data)))
         if at >= len(data):
             return data if spoilt is None else bytes(spoilt)
         spoilt = spoilt or bytearray(data)

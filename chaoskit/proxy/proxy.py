@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from functools import partial
 from time import monotonic
 
@@ -39,7 +40,11 @@ class Proxy:
         self.accepted = 0
         self._server: asyncio.Server | None = None
         self._dialling = asyncio.Lock()
+        self._changed = asyncio.Event()
+        """Set when toxics come, go or change (and then another one takes its place)."""
         self._flap: Timer | None = None
+        self._reopening = False
+        self._admitting = False
         self._expiries: dict[Toxic, Timer] = {}
 
     # -- the listener
@@ -54,11 +59,15 @@ class Proxy:
             raise addresses.AddressError(f"listen tcp: {error}") from None
         sock = addresses.listener(self.listen, host, port)
         self.listen = addresses.shown(host, sock.getsockname()[1])
-        self._server = await self.context.loop.create_server(lambda: Connection(self).client, sock=sock, backlog=4096)
+        self._server = await self._accept_from(sock)
         self.enabled = True
         if self.tap is not None:
             self.tap.listen(True, monotonic())
         self._start_flapping()
+
+    async def _accept_from(self, sock: socket.socket) -> asyncio.Server:
+        self._admitting = True  # before there is a server: the loop may accept while it makes one
+        return await self.context.loop.create_server(lambda: Connection(self).client, sock=sock, backlog=4096)
 
     async def stop(self) -> None:
         """Close the listener and every connection; no-op where it is stopped."""
@@ -75,6 +84,7 @@ class Proxy:
         self._cut_all()
 
     def _close_listener(self) -> None:
+        self._admitting = False
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -113,7 +123,7 @@ class Proxy:
 
     def admit(self, connection: Connection) -> bool:
         """Take in a connection that the listener accepted, unless it was closed since."""
-        if self._server is None:
+        if not self._admitting:
             return False
         self.connections.add(connection)
         return True
@@ -144,8 +154,6 @@ class Proxy:
                     await dial()
         except (OSError, TimeoutError, addresses.AddressError, UnicodeError):
             connection.refused()
-            return
-        connection.connected(upstream)
 
     async def _stall(self, toxic: Toxic, connection: Connection) -> None:
         toxic.hits += 1
@@ -154,13 +162,16 @@ class Proxy:
             meter.count_hit(toxic.name)
             meter.upcoming += (toxic.name,)
         begun = monotonic()
-        # Short steps: the toxic may be changed or removed meanwhile.
         while toxic in self.toxics:
             delay = toxic.int_of("delay") / 1000
-            left = begun + delay - monotonic() if delay else 1.0
-            if left <= 0:
+            left = begun + delay - monotonic() if delay else None
+            if left is not None and left <= 0:
                 return
-            await asyncio.sleep(min(left, 0.005))
+            try:
+                async with asyncio.timeout(left):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass  # time to look again
 
     def forget(self, connection: Connection) -> None:
         self.connections.discard(connection)
@@ -239,6 +250,8 @@ class Proxy:
             for toxic in self.toxics
             if toxic.kind.layer == "http" or (toxic.kind.name == "corrupt" and toxic.attributes["only_bodies"])
         ]
+        self._changed.set()
+        self._changed = asyncio.Event()
         for connection in tuple(self.connections):
             connection.toxics_changed()
 
@@ -267,19 +280,24 @@ class Proxy:
         if self._flap is not None:
             self._flap.cancel()
             self._flap = None
-        if self.enabled and self._server is None:
-            self.context.background(self._listen_again())
-
-    async def _listen_again(self) -> None:
-        if not self.enabled or self._server is not None:
+        if not self.enabled or self._server is not None or self._reopening:
             return
-        host, port = await self.context.resolve(self.listen)
         try:
-            sock = addresses.listener(self.listen, host, port)
+            # The address is resolved already, and whoever connects from now on waits in the socket's queue.
+            sock = addresses.listener(self.listen, *addresses.resolve(self.listen))
         except addresses.AddressError:
             self._flap = self.context.timers.after(0.1, self._flap_up)  # somebody took the port: try until it is free
             return
-        self._server = await self.context.loop.create_server(lambda: Connection(self).client, sock=sock, backlog=4096)
+        self._reopening = True
+        self.context.background(self._listen_again(sock))
+
+    async def _listen_again(self, sock: socket.socket) -> None:
+        server = await self._accept_from(sock)
+        self._reopening = False
+        if not self.enabled:
+            server.close()
+            return
+        self._server = server
         if self.tap is not None:
             self.tap.listen(True, monotonic())
         toxic = self._flapping()

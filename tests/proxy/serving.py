@@ -81,7 +81,7 @@ def embedded(*flags: str) -> Iterator[Api]:
 @contextmanager
 def embedded_process(*flags: str) -> Iterator[tuple[Api, subprocess.Popen[bytes]]]:
     process = subprocess.Popen(
-        [sys.executable, "-X", "dev", "-m", "chaoskit.proxy.server", "--port", "0", *flags],
+        [sys.executable, "-W", "default", "-m", "chaoskit.proxy.server", "--port", "0", *flags],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
