@@ -30,6 +30,7 @@ __all__ = [
     "Seen",
     "Tile",
     "causes_text",
+    "distribution_of",
     "distributions",
     "edge_rows",
     "gauge",
@@ -256,35 +257,37 @@ def distributions(run: Run, columns: LoadColumns, names: Sequence[str]) -> list[
     found = []
     for name in ["", *(names if len(columns.names) > 1 else ())]:
         mine = index if not name else np.where(columns.name == columns.names.index(name), index, -1)
-        made = _distribution(name, phases, columns, mine)
+        made = distribution_of(name, [phase.value for phase in phases], columns, mine)
         if made is not None:
             found.append(made)
     return found
 
 
-def _distribution(name: str, phases: Sequence[Phase], columns: LoadColumns, index: Ints) -> Distribution | None:
-    matrix, first = columns.response.matrix(index, max(len(phases), 1))
+def distribution_of(name: str, labels: Sequence[str], columns: LoadColumns, index: Ints) -> Distribution | None:
+    """Curves laid over each other: `index` says which of `labels` each row belongs to (−1: none). None without any
+    success."""
+    matrix, first = columns.response.matrix(index, max(len(labels), 1))
     if not matrix.sum():
         return None
     lead = first % _STEP
     padded = np.pad(matrix, ((0, 0), (lead + _STEP, (-matrix.shape[1] - lead) % _STEP + _STEP)))
-    steps = padded.reshape(len(phases), -1, _STEP).sum(axis=2)
+    steps = padded.reshape(len(labels), -1, _STEP).sum(axis=2)
     middle = bucket_values(first - lead - _STEP + _STEP // 2, padded.shape[1])[::_STEP]
     ends = bucket_values(first - lead - _STEP + _STEP - 1, padded.shape[1])[::_STEP]
     middle, ends = np.maximum(middle, 1e-6), np.maximum(ends, 1e-6)
     x, x_end = 100 * np.log10(middle * 1e3), 100 * np.log10(ends * 1e3)
     density, cumulated, says, top = [], [], [], 0.0
-    for number, phase in enumerate(phases):
+    for number, label in enumerate(labels):
         mine = index == number
         planned = int(columns.requests[mine].sum())
         if not planned:
             continue
         share = steps[number] / planned * 100
         top = max(top, float(share.max()))
-        density.append((phase.value, line_path(x, share)))
-        cumulated.append((phase.value, line_path(x_end, np.cumsum(share))))
+        density.append((label, line_path(x, share)))
+        cumulated.append((label, line_path(x_end, np.cumsum(share))))
         never = columns.failures[mine].sum() / planned
-        says.append(f"{phase.value}: {planned:,} requests" + (f", {never:.1%} never succeeded" if never else ""))
+        says.append(f"{label}: {planned:,} requests" + (f", {never:.1%} never succeeded" if never else ""))
     start, end = float(x[0]), float(x[-1])
     if end - start < 100:  # at least one power of ten, so that noise does not look like news
         start, end = start - (100 - end + start) / 2, end + (100 - end + start) / 2
