@@ -26,6 +26,7 @@ from chaoskit.injection import Injection
 from chaoskit.interfaces import Address, Deployer, Fault, Probe, System
 from chaoskit.interrupt import Interrupt, Interrupted
 from chaoskit.load.driver import LoadDriver
+from chaoskit.model.drift import baseline_drift
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import SLOT, Event, slot_start
 from chaoskit.model.run import Run
@@ -382,7 +383,7 @@ class _Runner:
             interrupted=self.interrupt.requested,
             environment=_environment(self.asked.command),
             folder=str(folder),
-            notes=self.seen.notes,
+            notes=[*self.seen.notes, *filter(None, [baseline_drift(history)])],
         )
         return Finished(finished, history)
 
