@@ -1,10 +1,11 @@
 """A small service for faults on processes: answers at once, also about its health. `python callee.py HOST PORT [WORK]`.
 
-WORK `cpu` burns 10 ms of processor for each call, `memory` keeps half a megabyte of each.
+WORK `cpu` burns 10 ms of processor for each call, `memory` keeps half a megabyte of each, `disk` writes 64 KB of it.
 """
 
 import os
 import sys
+import tempfile
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -26,6 +27,11 @@ class Callee(BaseHTTPRequestHandler):
                 KEPT.append(b"x" * 2**19)
             except MemoryError:
                 os._exit(3)
+        if self.path == "/" and WORK == "disk":
+            with tempfile.TemporaryFile(dir=".") as file:
+                file.write(b"x" * 2**16)
+                file.flush()
+                os.fsync(file.fileno())
         self.send_response(200)
         self.send_header("Content-Length", "2")
         self.end_headers()

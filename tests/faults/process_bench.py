@@ -48,7 +48,7 @@ def target(faults: Sequence[ServiceFault]) -> Target:
     for fault in faults:
         name = str(fault.on).partition(".")[0]
         replicas = 2 if fault.kind.startswith(("scale", "monkey")) or "." in str(fault.on) else 1
-        work = {"cpu": " cpu", "mem": " memory"}.get(name.partition("-")[0], "")
+        work = {"cpu": " cpu", "mem": " memory", "disk": " disk"}.get(name.partition("-")[0], "")
         services[name] = ServiceSpec(run=run + work, replicas=replicas, health=HealthPaths(ready="/ready"))
     needs = {f"URL_{number}": f"http://{{{name}:all}}" for number, name in enumerate(services)}
     services["web"] = ServiceSpec(run=run, needs=needs, health=HealthPaths(ready="/ready"))

@@ -54,4 +54,5 @@ def test_the_kinds_are_those_that_the_issues_name() -> None:
         *("latency", "jitter", "bandwidth", "reset", "blackhole", "partition", "slow_close", "slicer", "limit"),
         *("http_error", "http_delay", "truncate", "corrupt", "flap"),
         *("kill", "pause", "restart", "crash_loop", "monkey", "scale"),
+        *("cpu", "memory", "fds", "io_slow", "disk_full"),
     }

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chaoskit.errors import CouldNotRun, UndoError
+from chaoskit.faults.disk import BalloonUndo, DiskFull, IoSlow, disk_of
+from chaoskit.model.undo import Undo
+from chaoskit.testing import FakeSystem, HistoryBuilder
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of 4 MB of its own."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("this needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def free(folder: Path) -> int:
+    left = os.statvfs(folder)
+    return left.f_bavail * left.f_frsize
+
+
+def test_the_disk_is_full_until_the_file_is_removed(small: Path, tmp_path: Path) -> None:
+    system = FakeSystem(folder=tmp_path)
+    fault = DiskFull(id="disk_full", on="orders", path=str(small))
+    before = free(small)
+    [undo] = fault.undo(system)
+    assert free(small) == before, "naming it creates nothing"
+    fault.inject(system)
+    assert free(small) == 0
+    with pytest.raises(OSError, match="No space left"):
+        (small / "more").write_bytes(b"x" * 100_000)
+    BalloonUndo.apply_undo(undo, None)
+    BalloonUndo.apply_undo(undo, None)
+    assert free(small) >= before - 4096
+
+
+def test_what_is_to_stay_free_stays_free(small: Path, tmp_path: Path) -> None:
+    fault = DiskFull(id="disk_full", on="orders", path=str(small), leave="1MB")
+    fault.inject(FakeSystem(folder=tmp_path))
+    assert 1_000_000 <= free(small) < 1_100_000
+
+
+def test_no_disk_that_others_need_is_ever_filled(tmp_path: Path) -> None:
+    system = FakeSystem(folder=tmp_path)
+    for path in (str(tmp_path), "/"):
+        fault = DiskFull(id="disk_full", on="orders", path=path)
+        with pytest.raises(CouldNotRun, match="must not be filled"):
+            fault.undo(system)
+        with pytest.raises(CouldNotRun, match="must not be filled"):
+            fault.inject(system)
+    with pytest.raises(CouldNotRun, match="is no folder"):
+        DiskFull(id="disk_full", on="orders", path="/nowhere").undo(system)
+
+
+def test_an_undo_removes_nothing_but_files_of_ours(tmp_path: Path) -> None:
+    precious = tmp_path / "precious.txt"
+    precious.write_text("mine")
+    with pytest.raises(UndoError, match="no file of ours"):
+        BalloonUndo.apply_undo(Undo(id="x", owner="fault.balloon", args={"file": str(precious)}), None)
+    assert precious.exists()
+
+
+def test_the_disk_of_a_partition_is_the_whole_one(tmp_path: Path) -> None:
+    device = tmp_path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    disk = tmp_path / "sys/devices/vda"
+    (disk / "vda1").mkdir(parents=True)
+    (disk / "dev").write_text("254:0\n")
+    (disk / "vda1/partition").write_text("1\n")
+    (tmp_path / "sys/dev/block").mkdir(parents=True)
+    (tmp_path / "sys/dev/block" / number).symlink_to(disk / "vda1")
+    assert disk_of(tmp_path, root=tmp_path) == "254:0"
+    (disk / "vda1/partition").unlink()
+    assert disk_of(tmp_path, root=tmp_path) == number
+
+
+def test_what_lies_on_no_disk_cannot_be_slowed_down(small: Path) -> None:
+    with pytest.raises(CouldNotRun, match="lies on no disk"):
+        disk_of(small)
+
+
+def test_a_slow_disk_bit_where_calls_took_longer_and_a_full_one_where_they_failed() -> None:
+    def usual() -> HistoryBuilder:
+        return HistoryBuilder().calls("orders->postgres", rate=20, took=0.02).fault("it", on="postgres")
+
+    slow = IoSlow(id="it", on="postgres", rate="100KB/s")
+    assert not slow.trace(usual().build()).bit
+    assert slow.trace(usual().calls("orders->postgres", "fault", rate=20, took=0.3).build()).bit
+    full = DiskFull(id="it", on="postgres", path="/mnt/x")
+    assert not full.trace(usual().calls("orders->postgres", "fault", rate=20, took=0.3).build()).bit
+    assert full.trace(usual().calls("orders->postgres", "fault", rate=20, took=0.02, failures={"cut": 0.3}).build()).bit
