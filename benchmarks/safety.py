@@ -86,10 +86,12 @@ class Trial:
     runs: list[str] = field(default_factory=list)
     seen: set[ProcessId] = field(default_factory=set)
     guardian: int = 0
+    harmed: bool = False
+    """Whether the run was still going on when harm came."""
     ports: set[int] = field(default_factory=set)
 
     def run(self) -> tuple[float, Counter[str]]:
-        """Seconds from the harm until nothing was left, and what was left when patience ended."""
+        """Seconds from the harm (a freeze: from the due time) until nothing was left, and what was left after all."""
         env = {**os.environ, "CHAOSKIT_STATE": str(self.folder / "state"), "CHAOSKIT_TRIAL": self.folder.name}
         env["TMPDIR"] = str(self.folder / "tmp")
         if self.toxiproxy:
@@ -104,6 +106,8 @@ class Trial:
             self._wait_for_harm(harness)
             since = time.monotonic()
             self._harm(harness)
+            if self.mode == "freeze":
+                since = max(since, self._due())  # until then a frozen harness has every right to its faults
             if self.mode == "both":
                 self._recover(env)
             while (left := self._left(harness)) and time.monotonic() < since + PATIENCE:
@@ -118,8 +122,9 @@ class Trial:
     def _wait_for_harm(self, harness: subprocess.Popen[bytes]) -> None:
         """A random instant; for a freeze, one while the faults are in."""
         began = time.monotonic()
-        least = {"freeze": 60.0, "child": 0.5, "guardian": 0.5}.get(self.mode, 0.0)
-        most = began + (60.0 if self.mode == "freeze" else least + self.chance.uniform(0.0, 6.0))
+        while self.mode in ("child", "guardian") and not self.guardian and harness.poll() is None:
+            self._look()
+        most = began + 60.0 if self.mode == "freeze" else time.monotonic() + self.chance.uniform(0.0, 6.0)
         while time.monotonic() < most and harness.poll() is None:
             self._look()
             if self.mode == "freeze" and self._faults_are_in():
@@ -148,6 +153,7 @@ class Trial:
     def _harm(self, harness: subprocess.Popen[bytes]) -> None:
         if harness.poll() is not None:
             return
+        self.harmed = True
         if self.mode in ("harness", "both"):
             harness.kill()
         elif self.mode == "group":
@@ -162,6 +168,16 @@ class Trial:
             children = [process.pid for process in self.seen if process.pid != self.guardian and running(process)]
             if children:
                 _kill(self.chance.choice(sorted(children)))
+
+    def _due(self) -> float:
+        """The first instant (CLOCK_MONOTONIC) at which a fault must be out."""
+        dues = []
+        for run in self.runs:
+            journal = self.folder / "state" / "runs" / f"{run}.journal"
+            for line in journal.read_text().splitlines() if journal.exists() else ():
+                due = json.loads(line)["undo"]["due"] if '"type":"undo"' in line else None
+                dues += [due] if due is not None else []
+        return min(dues, default=0.0)
 
     def _recover(self, env: dict[str, str]) -> None:
         command = [sys.executable, "-m", "chaoskit", "recover"]
@@ -235,6 +251,7 @@ def main() -> int:
     chance = random.Random(asked.seed)
     modes = asked.mode or list(MODES)
     took: dict[str, list[float]] = {mode: [] for mode in modes}
+    harmed: Counter[str] = Counter()
     left: dict[str, Counter[str]] = {mode: Counter() for mode in modes}
     for number in range(asked.trials):
         mode = modes[number % len(modes)]
@@ -245,7 +262,9 @@ def main() -> int:
             (folder / "targets" / "victim" / "service.py").write_text(SERVICE)
             (folder / "targets" / "victim" / "target.yaml").write_text(TARGET)
             (folder / "experiment.yaml").write_text(EXPERIMENT)
-            seconds, remains = Trial(mode, folder, random.Random(chance.random()), asked.toxiproxy).run()
+            trial = Trial(mode, folder, random.Random(chance.random()), asked.toxiproxy)
+            seconds, remains = trial.run()
+            harmed[mode] += trial.harmed
             took[mode].append(seconds)
             left[mode] += remains
             if remains:
@@ -253,12 +272,12 @@ def main() -> int:
                 print((folder / "output").read_text()[-2000:])
         finally:
             shutil.rmtree(folder)
-    print(f"{'mode':10} {'trials':>6} {'median':>8} {'worst':>8}   left behind")
+    print(f"{'mode':10} {'trials':>6} {'harmed':>6} {'median':>8} {'worst':>8}   left behind")
     for mode in modes:
         if took[mode]:
             leaks = ", ".join(f"{count} {kind}" for kind, count in left[mode].items()) or "nothing"
             middle = statistics.median(took[mode])
-            print(f"{mode:10} {len(took[mode]):6} {middle:6.2f} s {max(took[mode]):6.2f} s   {leaks}")
+            print(f"{mode:10} {len(took[mode]):6} {harmed[mode]:6} {middle:6.2f} s {max(took[mode]):6.2f} s   {leaks}")
     return 1 if any(left.values()) else 0
 
 

@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from chaoskit.errors import DeployError, MissingPart
+from chaoskit.errors import DeployError, MissingPart, UndoError
 from chaoskit.interfaces import Address, Backing, LaunchSpec, ServerPlan, System, UndoOwner
 from chaoskit.model.undo import Undo
 
@@ -131,8 +131,12 @@ class PostgresData(UndoOwner):
             lines = (folder / "postmaster.pid").read_text().splitlines()
             if len(lines) >= 7:
                 _remove_segment(creator=int(lines[0]), segment=int(lines[6].split()[1]))
-        with suppress(FileNotFoundError):  # undone before, or never made
+        try:
             shutil.rmtree(folder)
+        except FileNotFoundError:
+            pass  # undone before, or never made
+        except OSError as error:
+            raise UndoError(f"{folder} cannot be removed: {error.strerror}") from error
 
 
 def _undo_of(name: str, what: str, folder: Path) -> Undo:

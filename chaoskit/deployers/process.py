@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -24,7 +23,7 @@ from chaoskit.deployers.ports import Reserved, reserve
 from chaoskit.deployers.readiness import ask_http, ask_tcp, wait_until
 from chaoskit.deployers.replica import ProcessReplica
 from chaoskit.deployers.system import Standing
-from chaoskit.errors import DeployError
+from chaoskit.errors import DeployError, UndoError
 from chaoskit.interfaces import Address, Child, Deployer, LaunchSpec, ReplicaControl, Scene, System, UndoOwner
 from chaoskit.model.topology import Edge
 from chaoskit.model.undo import Undo
@@ -49,8 +48,12 @@ class DataFolder(UndoOwner):
 
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:
-        with suppress(FileNotFoundError):  # undone before, or never made
+        try:
             shutil.rmtree(str(undo.args["folder"]))
+        except FileNotFoundError:
+            pass  # undone before, or never made
+        except OSError as error:
+            raise UndoError(f"{undo.args['folder']} cannot be removed: {error.strerror}") from error
 
 
 @dataclass
@@ -132,8 +135,12 @@ class Process(Deployer):
         for undo in reversed(up.undos):
             owner = undo_owner(undo.owner)
             assert owner is not None, "it was found when it was named"
-            owner.apply_undo(undo, None)
-            up.scene.undone(undo.id)
+            try:
+                owner.apply_undo(undo, None)
+            except UndoError as error:  # a server is still at it: its end, which is the guardian's, comes first
+                up.scene.say(f"left to the guardian: {error}")
+            else:
+                up.scene.undone(undo.id)
 
 
 # ------------------------------------------------------------------------------------------------------ servers

@@ -288,3 +288,18 @@ def test_ports_are_free_apart_and_outside_of_what_outgoing_connections_take() ->
         for port in held:
             port.release()
     socket.create_server(held[0].address).close()
+
+
+@pytest.mark.skipif(not Postgres.found(), reason="needs PostgreSQL")
+def test_a_stop_after_the_guardian_died_leaves_the_rest_to_recovery(
+    deployer: Process, stood: Stood, tmp_path: Path, server: str
+) -> None:
+    deployer.deploy(target(tmp_path, {"web": {"run": server}, "db": {"provides": "postgres"}}), stood.scene())
+    (folder,) = [Path(str(u.args["folder"])) for u in stood.open_undos.values() if u.owner == DataFolder.kind]
+    os.kill(stood.guardian.pid, signal.SIGKILL)
+    wait_for(lambda: not stood.guardian.alive())
+    deployer.stop()
+    stood.guardian.close()
+    assert not ours()
+    assert not folder.exists()
+    assert stood.guardian.left == []
