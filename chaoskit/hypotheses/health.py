@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import ClassVar, Literal, NamedTuple
 
-from pydantic import model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from chaoskit.hypotheses.claim import Part, finding, unknown_service
-from chaoskit.hypotheses.words import amount, seconds_text
+from chaoskit.hypotheses.claim import Part, finding, unknown_request, unknown_service
+from chaoskit.hypotheses.words import amount, joined, seconds_text
 from chaoskit.interfaces import Hypothesis
-from chaoskit.model.history import FaultSpan, History, Phase, Span
+from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import ProbeResult
 from chaoskit.model.spans import within
 from chaoskit.model.topology import Topology
@@ -19,6 +19,10 @@ from chaoskit.model.units import Duration, duration_text
 from chaoskit.model.verdict import Finding, Verdict
 
 __all__ = ["Health"]
+
+_HALF_SECOND = 0.5
+_FAILING = 0.5
+_BREAK = 1.0
 
 
 class _Stretch(NamedTuple):
@@ -29,15 +33,28 @@ class _Stretch(NamedTuple):
     ok: bool
 
 
+class _Trouble(NamedTuple):
+    """A time in which the service cannot serve. `end` is None where it did not end."""
+
+    start: float
+    end: float | None
+    says: str
+
+    def until(self, last: float) -> float:
+        return self.end if self.end is not None else last
+
+
 class Health(Hypothesis):
     """Readiness flips when the service cannot serve and returns when it can; liveness stays.
 
     What it measures: the answers of `<service>/ready` and `<service>/live` (asked four times a second) against the
-    faults: how long after an injection readiness says no, how long after the fault's end it says yes again, and for
-    how long it lied, that is, said yes while the fault was in. In baseline both must say yes throughout.
+    faults, or against the failures that users meet: how long after the start of the trouble readiness says no, how
+    long after its end it says yes again, and for how long it lied, that is, said yes in between. In baseline both must
+    say yes throughout.
 
     Example:
         {kind: health, service: orders, within: 2s}                  # flips and returns within 2 s each; live stays
+        {kind: health, service: orders, from: failures, of: checkout, within: 2s}    # of the failures of checkout
         {kind: health, service: catalogue, ready: stays}             # does not depend on what is broken
         {kind: health, service: payments, within: 1s, live: any}     # its process is killed: liveness may fall
 
@@ -54,18 +71,28 @@ class Health(Hypothesis):
     live: Literal["stays", "any"] = "stays"
     """What liveness does."""
     within: Duration = 2.0
-    """Longest time from the injection until readiness says no, and from the fault's end until it says yes again."""
+    """Longest time from the start of the trouble until readiness says no, and from its end until it says yes again."""
     returns: Duration | None = None
     """Longest time until it says yes again, where that is another one."""
+
+    from_: Literal["fault", "failures"] = Field(default="fault", alias="from")
+    """What counts as trouble: the `fault`, or the `failures` that users meet (half seconds in which at least half of
+    the requests fail; breaks of up to a second between them count too)."""
+    of: str = ""
+    """Requests whose failures count, with `from: failures` (default: all of them)."""
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     @model_validator(mode="after")
     def _something(self) -> Health:
         if self.ready == "any" and self.live == "any":
             raise ValueError("expected ready or live to be something other than any")
+        if self.of and self.from_ != "failures":
+            raise ValueError("of goes with from: failures")
         return self
 
     def check(self, topology: Topology, request_names: Sequence[str]) -> Sequence[tuple[str, str]]:
-        problems = unknown_service(self.service, topology)
+        problems = [*unknown_service(self.service, topology), *unknown_request(self.of, request_names)]
         if problems:
             return problems
         service = topology.service(self.service.partition(".")[0])
@@ -77,7 +104,8 @@ class Health(Hypothesis):
         parts = []
         if self.ready == "flips":
             back = self.within if self.returns is None else self.returns
-            parts.append(f"readiness says no ≤ {duration_text(self.within)} after the fault")
+            what = "the fault" if self.from_ == "fault" else "users fail"
+            parts.append(f"readiness says no ≤ {duration_text(self.within)} after {what}")
             parts.append(f"yes again ≤ {duration_text(back)} after its end")
         elif self.ready == "stays":
             parts.append("readiness stays")
@@ -98,12 +126,13 @@ class Health(Hypothesis):
             return [Part(Verdict.INCONCLUSIVE, f"readiness of {replica} was never asked", lane=replica)]
         stretches = _stretches(results, _last(history))
         parts = _false_alarms(history, replica, "readiness", stretches)
-        faults = [fault for fault in history.faults if fault.active is not None]
         if self.ready == "stays":
             return parts or [_stays(history, replica, "readiness", stretches, len(results))]
-        if not faults:
-            return [*parts, Part(Verdict.INCONCLUSIVE, "no fault was in: readiness had nothing to tell", lane=replica)]
-        parts += [part for fault in faults for part in self._flip(history, replica, fault, results, stretches)]
+        troubles = _faults(history) if self.from_ == "fault" else _failures(history, self.of, self.phases)
+        if not troubles:
+            what = "no fault was in" if self.from_ == "fault" else "users met no failures"
+            return [*parts, Part(Verdict.INCONCLUSIVE, f"{what}: readiness had nothing to tell", lane=replica)]
+        parts += [part for one in troubles for part in self._flip(history, replica, one, troubles, results, stretches)]
         return parts
 
     def _liveness(self, history: History, replica: str) -> list[Part]:
@@ -120,13 +149,13 @@ class Health(Hypothesis):
         self,
         history: History,
         replica: str,
-        fault: FaultSpan,
+        fault: _Trouble,
+        all_of_them: Sequence[_Trouble],
         results: Sequence[ProbeResult],
         stretches: Sequence[_Stretch],
     ) -> list[Part]:
-        assert fault.active is not None
-        start, end = fault.active
-        asked = [seen for seen in results if within(seen.at, [fault.active])]
+        start, end = span = fault.start, fault.until(_last(history))
+        asked = [seen for seen in results if within(seen.at, [span])]
         if not asked:
             because = f"readiness of {replica} was not asked while {fault.says} was in"
             return [Part(Verdict.INCONCLUSIVE, because, phase=Phase.FAULT, lane=replica)]
@@ -136,34 +165,40 @@ class Health(Hypothesis):
         base = Part(Verdict.SUPPORTED, "", None, "s", None, str(Phase.FAULT), len(asked), (), replica)
         if no is None and end - start < self.within:
             because = f"{fault.says} lasted {amount(end - start, 's')}: too short for readiness of {replica} to flip"
-            return [base._replace(verdict=Verdict.INCONCLUSIVE, because=because, evidence=(fault.active,))]
+            return [base._replace(verdict=Verdict.INCONCLUSIVE, because=because, evidence=(span,))]
         lie = f"it lied for {amount(lied, 's')}"
         if no is None:
             because = (
                 f"readiness of {replica} said yes for all {amount(end - start, 's')} of {fault.says}"
-                f"{_failing(history, fault.active)}: {lie}"
+                f"{_failing(history, span)}: {lie}"
             )
             return [base._replace(verdict=Verdict.REFUTED, because=because, measured=lied, evidence=tuple(lies))]
         told = no - start
-        said = f"readiness of {replica} said no {amount(told, 's')} after {fault.says} went in at {seconds_text(start)}"
+        said = f"readiness of {replica} said no {amount(told, 's')} after {fault.says} began at {seconds_text(start)}"
         if told > self.within + 1e-9:
             because = f"{said}, later than {duration_text(self.within)}{_failing(history, (start, no))}: {lie}"
             part = base._replace(verdict=Verdict.REFUTED, because=because, measured=told, evidence=((start, no),))
         elif lied - told > self.within:
-            because = f"{said}, but went back to yes while the fault was in: {lie}"
+            because = f"{said}, but went back to yes before it ended: {lie}"
             part = base._replace(verdict=Verdict.REFUTED, because=because, measured=lied, evidence=tuple(lies))
         else:
             because = f"{said}, within {duration_text(self.within)}"
             part = base._replace(because=because, measured=told, evidence=((no, end),))
-        return [part, *self._return(history, replica, fault, stretches)]
+        return [part, *self._return(history, replica, fault, all_of_them, stretches)]
 
-    def _return(self, history: History, replica: str, fault: FaultSpan, stretches: Sequence[_Stretch]) -> list[Part]:
-        if fault.undone is None:
-            return []
-        end, last = fault.undone, _last(history)
+    def _return(
+        self,
+        history: History,
+        replica: str,
+        fault: _Trouble,
+        all_of_them: Sequence[_Trouble],
+        stretches: Sequence[_Stretch],
+    ) -> list[Part]:
+        if fault.end is None or any(one.start < fault.end < one.until(_last(history)) for one in all_of_them):
+            return []  # it has not ended, or another one goes on
+        end = fault.end
         allowed = self.within if self.returns is None else self.returns
-        later = [other.active[0] for other in history.faults if other.active is not None and other.active[0] > end]
-        last = min([last, *later])
+        last = min([_last(history), *(one.start for one in all_of_them if one.start > end)])
         yes = next((max(s.start, end) for s in stretches if s.ok and s.end > end and s.start < last), None)
         lane = replica
         if yes is None and last - end < allowed:
@@ -185,6 +220,31 @@ class Health(Hypothesis):
         )
         verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
         return [Part(verdict, because, took, "s", None, Phase.RECOVERY, 0, ((end, yes),) if took else (), lane)]
+
+
+def _faults(history: History) -> list[_Trouble]:
+    return [
+        _Trouble(fault.active[0], fault.undone, f"{fault.says} on {joined(fault.on)}")
+        for fault in history.faults
+        if fault.active is not None
+    ]
+
+
+def _failures(history: History, of: str, phases: Sequence[Phase]) -> list[_Trouble]:
+    """Times in which at least half of the requests fail, by half seconds."""
+    found: list[_Trouble] = []
+    says = f"failures of {of}" if of else "failures"
+    for span in (span for phase in phases for span in history.windows.get(phase, [])):
+        for block in history.between([span]).load(of).blocks(_HALF_SECOND):
+            start, end = block.spans[0]
+            if not block.requests or block.error_rate < _FAILING:
+                continue
+            if found and found[-1].end is not None and start - found[-1].end <= _BREAK:
+                found[-1] = found[-1]._replace(end=end)
+            else:
+                found.append(_Trouble(start, end, says))
+    last = _last(history)
+    return [one if one.end is not None and one.end < last - 1e-6 else one._replace(end=None) for one in found]
 
 
 def _stretches(results: Sequence[ProbeResult], last: float) -> list[_Stretch]:

@@ -9,13 +9,17 @@ from typing import ClassVar, NamedTuple
 from pydantic import Field
 
 from chaoskit.hypotheses.claim import Claim, Part, finding
-from chaoskit.hypotheses.words import amount, seconds_text
+from chaoskit.hypotheses.words import amount, seconds_text, share_text
 from chaoskit.model.history import History, Phase, Span, SteadyBound
 from chaoskit.model.observation import SLOT
-from chaoskit.model.units import Duration, duration_text
+from chaoskit.model.units import Duration, Share, duration_text
 from chaoskit.model.verdict import Finding, Verdict
 
 __all__ = ["Recovery"]
+
+
+_FIRING = 2.0
+"""Value of the samples of an alert that fires, as the Prometheus probe writes them."""
 
 
 class _Seen(NamedTuple):
@@ -35,11 +39,13 @@ class Recovery(Claim):
 
     What it measures: seconds from the end of the last fault until every bound of the experiment's `steady_state` holds
     for `for` seconds on end (requests planned in them, point estimates); the rest of the recovery, taken together,
-    must hold too. The finding also says how many requests failed from the injection until then.
+    must hold too. The finding also says how many requests failed from the injection until then. Noticed is a fault
+    when readiness says no, a breaker says that it is open, or an alert fires.
 
     Example:
         {kind: recovery, within: 3s}
-        {kind: recovery, within: 3s, for: 2s, lost: 500}
+        {kind: recovery, within: 3s, for: 2s, lost: 500, noticed_within: 2s}
+        {kind: recovery, within: 3s, objective: 99%}       # of all requests of the run: its error budget
 
     Limits: it is as fine as a slot (100 ms). A window of `for` needs a request; with few requests per second a longer
     `for` says more.
@@ -54,10 +60,16 @@ class Recovery(Claim):
     """How long it must hold to count as back."""
     lost: int | None = Field(default=None, ge=0)
     """Most requests that may fail between the injection and the recovery."""
+    noticed_within: Duration | None = None
+    """Longest time from the injection until a health check, a breaker or an alert tells of it."""
+    objective: Share | None = None
+    """Share of the run's requests (from baseline to recovery) that must succeed: what may fail is the error budget."""
 
     def expected(self) -> str:
         text = f"steady again ≤ {duration_text(self.within)} after the fault, for {duration_text(self.for_)}"
-        return text if self.lost is None else f"{text}, with ≤ {self.lost} requests lost"
+        text += "" if self.lost is None else f", with ≤ {self.lost} requests lost"
+        text += "" if self.noticed_within is None else f", noticed ≤ {duration_text(self.noticed_within)}"
+        return text if self.objective is None else f"{text}, error budget of {share_text(self.objective)} kept"
 
     def judge(self, history: History) -> Finding:
         ends = [fault.undone for fault in history.faults if fault.undone is not None]
@@ -69,7 +81,8 @@ class Recovery(Claim):
         if not windows:
             return self._cannot("the run never reached recovery")
         seen = self._seen(history, max(ends), max(end for _, end in windows))
-        return finding(self, [self._part(history, seen), *self._lost_part(history, seen)])
+        extra = [*self._lost_part(history, seen), *self._noticed(history), *self._budget(history)]
+        return finding(self, [self._part(history, seen), *extra])
 
     def _cannot(self, because: str) -> Finding:
         return finding(self, [Part(Verdict.INCONCLUSIVE, because, phase=Phase.RECOVERY)])
@@ -128,6 +141,58 @@ class Recovery(Claim):
         because = f"{lost} requests were lost from the injection to the recovery, {side} {self.lost}"
         verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
         return [Part(verdict, because, float(lost), "requests", None, Phase.RECOVERY, lost, (span,))]
+
+    def _noticed(self, history: History) -> list[Part]:
+        if self.noticed_within is None:
+            return []
+        start = min(fault.injected for fault in history.faults if fault.injected is not None)
+        first = min(_notices(history, start), default=None)
+        phase = str(Phase.FAULT)
+        if first is None:
+            because = "nothing noticed the fault: no readiness said no, no breaker opened, no alert fired"
+            return [
+                Part(Verdict.REFUTED, because, math.inf, "s", None, phase, 0, ((start, start + self.noticed_within),))
+            ]
+        at, who = first
+        held = at - start <= self.noticed_within
+        because = (
+            f"{who} noticed the fault after {amount(at - start, 's')},"
+            f" {'within' if held else 'later than'} {duration_text(self.noticed_within)}"
+        )
+        verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
+        return [Part(verdict, because, at - start, "s", None, phase, 1, ((start, at),))]
+
+    def _budget(self, history: History) -> list[Part]:
+        if self.objective is None:
+            return []
+        phases = (Phase.BASELINE, Phase.FAULT, Phase.RECOVERY)
+        view = history.between([span for phase in phases for span in history.windows.get(phase, [])]).load()
+        allowed = (1.0 - self.objective) * view.requests
+        spent = view.failures / allowed if allowed else math.inf if view.failures else 0.0
+        held = spent <= 1.0
+        because = (
+            f"{view.failures} of {view.requests} requests failed: {share_text(spent)} of the error budget of"
+            f" {share_text(self.objective)} {'was' if held else 'would have been'} spent"
+        )
+        verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
+        return [Part(verdict, because, spent, "share", None, "", view.requests, view.spans)]
+
+
+def _notices(history: History, start: float) -> list[tuple[float, str]]:
+    """When each of those that can tell first told of trouble."""
+    found = []
+    for name in history.probe_names():
+        replica, _, check = name.partition("/")
+        if check == "ready":
+            noes = [seen.at for seen in history.probe(name) if not seen.ok and seen.at >= start]
+            found += [(noes[0], f"readiness of {replica}")] if noes else []
+    for change in history.breaker_changes():
+        if change.state == "open" and change.at >= start:
+            found.append((change.at, f"the breaker on {change.edge}"))
+    for point in history.metric("alert"):
+        if point.value >= _FIRING and point.at >= start:
+            found.append((point.at, f"the alert {point.labels.get('alert', '')}"))
+    return found
 
 
 def _broken(history: History, span: Span) -> SteadyBound | None:

@@ -23,7 +23,11 @@ def honest() -> HistoryBuilder:
 @pytest.mark.parametrize(
     ("built", "verdict", "said"),
     [
-        (honest(), Verdict.SUPPORTED, "said no 500 ms after latency +50 ms went in at 8.0 s, within 2 s; readiness"),
+        (
+            honest(),
+            Verdict.SUPPORTED,
+            "after latency +50 ms on orders->payments began at 8.0 s, within 2 s",
+        ),
         (failing(), Verdict.REFUTED, "while 66% of the requests failed: it lied for 10 s"),
         (failing().probe("orders/ready", (11.0, 18.5), ok=False), Verdict.REFUTED, "said no 3 s after"),
         (failing().probe("orders/ready", (8.5, 10.0), ok=False), Verdict.REFUTED, "went back to yes"),
@@ -99,3 +103,33 @@ def test_services_and_endpoints_that_are_not_there_are_told() -> None:
     assert Health(service="postgres").check(topology, []) == [
         ("ready", "postgres has no ready endpoint in its target's health")
     ]
+
+
+SEEN = Health.model_validate({"service": "orders", "within": "1s", "from": "failures", "of": "checkout"})
+
+
+@pytest.mark.parametrize(
+    ("no", "verdict", "said"),
+    [
+        ((11.0, 15.5), Verdict.SUPPORTED, "said no 500 ms after failures of checkout began at 10.5 s, within 1 s"),
+        ((13.0, 15.5), Verdict.REFUTED, "later than 1 s, while"),
+        (None, Verdict.REFUTED, "said yes for all 4.5 s of failures of checkout, while"),
+        ((11.0, 18.0), Verdict.REFUTED, "said yes again 3 s after its end, later than 1 s"),
+    ],
+    ids=["honest", "late", "lies", "returns late"],
+)
+def test_readiness_against_what_users_meet(no: tuple[float, float] | None, verdict: Verdict, said: str) -> None:
+    built = healthy().load("checkout", (10.5, 15.0), rate=80, failures={"status 503": 0.8})
+    if no is not None:
+        built.probe("orders/ready", no, ok=False)
+    finding = SEEN.judge(built.build())
+    assert (finding.verdict, said in finding.because) == (verdict, True), finding.because
+
+
+def test_where_users_meet_no_failure_readiness_has_nothing_to_tell() -> None:
+    assert SEEN.judge(healthy().build()).verdict is Verdict.INCONCLUSIVE
+
+
+def test_faults_that_overlap_are_one_trouble_with_one_end() -> None:
+    built = honest().fault("kill", on="payments", at=9.0, until=12.0)
+    assert CLAIM.judge(built.build()).verdict is Verdict.SUPPORTED

@@ -10,7 +10,7 @@ from chaoskit.hypotheses.recovery import Recovery
 from chaoskit.model.spans import Span
 from chaoskit.model.verdict import Verdict
 from chaoskit.testing import HistoryBuilder
-from tests.hypotheses.histories import healthy
+from tests.hypotheses.histories import EDGE, healthy
 
 CLAIM = Recovery(within=3.0)
 
@@ -77,3 +77,41 @@ def test_without_any_request_after_the_fault_nothing_recovered_and_nothing_did_n
     history = HistoryBuilder().steady_state(p95=0.25).load("checkout", "baseline", rate=80).fault("kill", on="payments")
     finding = CLAIM.judge(history.build())
     assert (finding.verdict, "no request was planned" in finding.because) == (Verdict.INCONCLUSIVE, True)
+
+
+NOTICED = Recovery(within=3.0, noticed_within=2.0)
+
+
+@pytest.mark.parametrize(
+    ("built", "verdict", "said"),
+    [
+        (
+            healthy().probe("orders/ready", (9.0, 18.0), ok=False),
+            Verdict.SUPPORTED,
+            "readiness of orders noticed the fault",
+        ),
+        (
+            healthy().breaker(EDGE, 9.5, "open"),
+            Verdict.SUPPORTED,
+            "breaker on orders->payments noticed the fault after 1.5 s",
+        ),
+        (healthy().metric("alert", (9.0, 12.0), 2.0, alert="Down"), Verdict.SUPPORTED, "the alert Down noticed"),
+        (healthy().probe("orders/ready", (11.0, 18.0), ok=False), Verdict.REFUTED, "after 3 s, later than 2 s"),
+        (healthy(), Verdict.REFUTED, "nothing noticed the fault"),
+    ],
+    ids=["health", "breaker", "alert", "late", "nobody"],
+)
+def test_how_soon_it_was_noticed(built: HistoryBuilder, verdict: Verdict, said: str) -> None:
+    finding = NOTICED.judge(built.build())
+    assert (finding.verdict, said in finding.because) == (verdict, True), finding.because
+
+
+def test_the_error_budget_that_was_spent() -> None:
+    history = failing((8.0, 9.0)).build()
+    kept = Recovery(within=3.0, objective=0.95).judge(history)
+    assert (kept.verdict, "80 of 2640 requests failed: 60.6% of the error budget of 95%" in kept.because) == (
+        Verdict.SUPPORTED,
+        True,
+    ), kept.because
+    assert Recovery(within=3.0, objective=0.99).judge(history).verdict is Verdict.REFUTED
+    assert Recovery(within=3.0, objective=1.0).judge(healthy().build()).verdict is Verdict.SUPPORTED
