@@ -157,6 +157,9 @@ class Gate:
         self._waiting = data[at:]
         if not self._waiting and self._hold is None:
             if self._ended:
+                if self._head:  # the beginning of a request that will never be whole
+                    up.feed(self._head)
+                    self._head = b""
                 up.end()
             elif not self.connection.proxy.http and not self._head and not self.outstanding:
                 self.connection.gate = None

@@ -31,7 +31,7 @@ from tests.proxy.serving import (
 )
 
 P = {"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"}
-FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def descriptors(pid: int) -> int:
@@ -199,7 +199,8 @@ def test_no_byte_is_lost_added_or_reordered(
                     step = dice.choice((1, 10, 1000, 70_000))
                     sock.sendall(sent[at : at + step])
                     at += step
-                if dice.random() < 0.5:
+                # What looks like half a request is held back by an HTTP toxic until the caller ends.
+                if dice.random() < 0.5 or any(type_.startswith("http") for (type_, _), _ in toxics):
                     sock.shutdown(socket.SHUT_WR)
 
             writer = threading.Thread(target=write)
