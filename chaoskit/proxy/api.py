@@ -13,7 +13,7 @@ import os
 import posixpath
 import time
 from collections.abc import Awaitable, Callable
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
 
@@ -64,12 +64,14 @@ class Api:
             if refused is not None:
                 return refused
         raw, _, query = request.target.partition("?")
-        path = unquote_to_bytes(raw).decode("utf-8", "replace")
+        # A real one unquotes the path before it takes it apart, so it cannot find names with a slash.
+        path = unquote_to_bytes(raw).decode("utf-8", "replace") if self.strict else raw
         clean = posixpath.normpath(path) if path else "/"
         clean = "/" + clean.lstrip("/") + ("/" if path.endswith("/") and clean.strip("/") else "")
         if clean != path and path.startswith("/"):
             return Response(301, headers={"Location": clean + (f"?{query}" if query else "")})
-        handler, names = self._route(request.method, path)
+        parts = path.split("/") if self.strict else [unquote(part) for part in path.split("/")]
+        handler, names = self._route(request.method, parts)
         if isinstance(handler, Response):
             return handler
         response = await self._matched(handler, request, names)
@@ -105,13 +107,12 @@ class Api:
             return self._error(ApiError("token missing or wrong", 401))
         return None
 
-    def _route(self, method: str, path: str) -> tuple[Handler | Response, list[str]]:
-        parts = path.split("/")[1:]
-        if "" in parts or not path.startswith("/"):
+    def _route(self, method: str, parts: list[str]) -> tuple[Handler | Response, list[str]]:
+        if "" in parts[1:] or parts[0]:
             return self._not_found(), []
         methods: dict[str, Handler] = {}
         names: list[str] = []
-        match parts:
+        match parts[1:]:
             case ["version"]:
                 methods = {"GET": self._version}
             case ["proxies"]:
