@@ -118,6 +118,8 @@ class _Runner:
         self.aborts = AbortWatch(experiment.abort_when)
         self.seen = _Seen(faults=experiment.faults)
         self.t0 = 0.0
+        self.captured: dict[str, str] = {}
+        """What the setup's answers held, for the load."""
         self._check()
 
     def _check(self) -> None:
@@ -174,7 +176,7 @@ class _Runner:
         spans = self.experiment.phases.spans()
         system = self._deploy(stage)
         with self.interrupt.breakable():
-            carry_out_steps(self.experiment.setup, system.entry())
+            self.captured = carry_out_steps(self.experiment.setup, system.entry())
         stage.watch(self._probes())
         self._begin(stage)
         self._phase(Phase.WARMUP, spans)
@@ -248,7 +250,7 @@ class _Runner:
         self.t0 = slot_start(time.monotonic() + _LEAD + SLOT)
         self.started_wall = time.time() + (self.t0 - time.monotonic())
         stage.recorder.begin(self.t0)
-        self.driver.start(self.t0, total)
+        self.driver.start(self.t0, total, self.captured)
 
     def _phase(self, phase: Phase, spans: Mapping[Phase, Span], until: float | None = None) -> None:
         """Be in a phase until its end (or `until`); its window is what was truly spent in it."""

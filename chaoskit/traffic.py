@@ -201,7 +201,7 @@ def _as_capture(value: object) -> object:
 
 
 class Feed(_Setting):
-    """Values for `${name}`: one of csv, jsonl, values, range, random and uuid. All are seeded by the run."""
+    """Values for `${name}`: one of csv, jsonl, values, range, random, uuid and setup. All are seeded by the run."""
 
     csv: str | None = None
     """A file with a header line; `${name.column}` reads a column, `${name}` the one that `column` names."""
@@ -215,6 +215,8 @@ class Feed(_Setting):
     """A random number between two; whole numbers where both are whole."""
     uuid: Literal[True] | None = None
     """A random UUID."""
+    setup: Literal[True] | None = None
+    """What a step of the experiment's `setup` captured under this name (a token)."""
     column: str | None = None
     """The column (csv) or key (jsonl) that `${name}` alone reads."""
     order: Literal["in turn", "random"] = "in turn"
@@ -222,9 +224,9 @@ class Feed(_Setting):
 
     @model_validator(mode="after")
     def _one(self) -> Feed:
-        sources = (self.csv, self.jsonl, self.values, self.range_, self.random, self.uuid)
+        sources = (self.csv, self.jsonl, self.values, self.range_, self.random, self.uuid, self.setup)
         if sum(source is not None for source in sources) != 1:
-            raise ValueError("expected one of csv, jsonl, values, range, random and uuid")
+            raise ValueError("expected one of csv, jsonl, values, range, random, uuid and setup")
         if self.values is not None and not self.values:
             raise ValueError("expected at least one value")
         for pair in (self.range_, self.random):
@@ -238,7 +240,7 @@ class Feed(_Setting):
 def _as_feed(value: object) -> object:
     if isinstance(value, list):
         return {"values": value}
-    return {"uuid": True} if value == "uuid" else value
+    return {value: True} if value in ("uuid", "setup") else value
 
 
 class RequestSpec(_Setting):
@@ -433,7 +435,7 @@ class LoadSpec(_Setting):
     data: dict[
         str, Annotated[Feed, BeforeValidator(_as_feed, json_schema_input_type=str | list[JsonValue] | Feed)]
     ] = {}
-    """Values for `${name}`: a list, `uuid`, or one of csv, jsonl, range and random."""
+    """Values for `${name}`: a list, `uuid`, `setup` (captured there), or one of csv, jsonl, range and random."""
     marks: dict[str, Match] = {}
     """Named conditions; answers that meet them are counted under the name."""
     headers: dict[str, str] = {}

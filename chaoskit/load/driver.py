@@ -35,6 +35,7 @@ from chaoskit.load.wire import (
     read_report,
 )
 from chaoskit.model.observation import Event
+from chaoskit.model.undo import JSON
 from chaoskit.traffic import LoadSpec
 
 __all__ = ["LoadDriver"]
@@ -130,10 +131,10 @@ class LoadDriver:
                 self._members.append(self._launch(name, argv, {_TOKEN: self._plan.token}))
         self._wait_for(self._ready, "the load worker" if not self._here else "a load worker")
 
-    def start(self, t0: float, duration: float) -> None:
+    def start(self, t0: float, duration: float, values: Mapping[str, JSON] | None = None) -> None:
         """Begin the schedule at `t0` (absolute CLOCK_MONOTONIC, on a slot's start); nothing is planned after
-        `duration` seconds."""
-        self._tell(Start(t0=t0, duration=duration))
+        `duration` seconds. `values` are what the setup captured, for `data: {name: setup}`."""
+        self._tell(Start(t0=t0, duration=duration, values=dict(values or {})))
 
     def drain(self, patience: float) -> bool:
         """Wait until the schedule is over and nothing is in flight, for at most so long; whether it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from time import monotonic
 from typing import Any, ClassVar, Protocol
 
@@ -20,8 +20,9 @@ from chaoskit.load.open_load import OpenLoad
 from chaoskit.load.plugins import load_listeners
 from chaoskit.load.recording import Recorder
 from chaoskit.load.sending import Sending
-from chaoskit.load.wire import LoadPlan
+from chaoskit.load.wire import LoadPlan, Start
 from chaoskit.model.observation import SLOT, MetricPoint, Observation
+from chaoskit.model.undo import JSON
 
 __all__ = ["Declared", "Generator", "LoadHere"]
 
@@ -95,6 +96,7 @@ class Generator:
         self._pulse: gevent.Greenlet | None = None
         environment.host = plan.entry
         load_listeners(plan.listeners)
+        self._give: Callable[[Mapping[str, JSON]], None] = _nothing_given
         self.load: LoadHere
         if plan.locustfile:
             users = LocustUsers(plan, self.recorder, first=min(owned))
@@ -114,6 +116,7 @@ class Generator:
         self.environment.user_classes = [Declared]
         sending = Sending(plan, self.recorder, locust.events.request.fire if plan.listeners else None)
         self._give_up = sending.give_up
+        self._give = sending.feeds.give
         if plan.open:
             Declared.life = _nothing
             self.load = OpenLoad(sending, owned, plan.workers)
@@ -124,9 +127,10 @@ class Generator:
 
     # ------------------------------------------------------------------------------------------------- life of it
 
-    def start(self, t0: float, duration: float, *, spawn: bool = True) -> None:
-        """Begin; `t0` is the harness' time. Without `spawn`, a master says how many Locust users there are."""
-        t0 += self._ahead
+    def start(self, command: Start, *, spawn: bool = True) -> None:
+        """Begin. Without `spawn`, a master says how many Locust users there are."""
+        t0, duration = command.t0 + self._ahead, command.duration
+        self._give(command.values)
         self.load.start(t0, duration)
         runner: Any = self.environment.runner
         if spawn and self.load.users_here:
@@ -200,6 +204,10 @@ class Generator:
 def _fire(hook: Any, **about: Any) -> None:
     """Fire one of Locust's events, which have no types."""
     hook.fire(**about)
+
+
+def _nothing_given(_: Mapping[str, JSON]) -> None:
+    """A locustfile has no use for values."""
 
 
 def _nothing() -> None:

@@ -106,7 +106,7 @@ def _work(environment: Environment, runner: Any, said: Queue[tuple[str, Any]]) -
             for body in Frames().feed(data["frame"]):
                 command = read_command(body)
                 if isinstance(command, Start):
-                    generator.start(command.t0, command.duration, spawn=False)
+                    generator.start(command, spawn=False)
                 elif isinstance(command, Stop):
                     generator.stop(command.grace)
                     tell(Done())

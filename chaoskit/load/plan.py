@@ -147,8 +147,8 @@ class _Builder:
 
     def feed(self, name: str, feed: Feed) -> FeedPlan:
         shuffled = feed.order == "random"
-        if feed.uuid:
-            return FeedPlan(name=name, kind="uuid")
+        if feed.uuid or feed.setup:
+            return FeedPlan(name=name, kind="uuid" if feed.uuid else "given")
         if feed.random is not None:
             low, high = feed.random
             whole = low == int(low) and high == int(high)

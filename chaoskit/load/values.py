@@ -27,14 +27,23 @@ class Feeds:
     def __init__(self, plans: Sequence[FeedPlan], seed: int) -> None:
         self._plans = {plan.name: plan for plan in plans}
         self._seed = seed
+        self._given: dict[str, JSON] = {}
 
     def __contains__(self, name: str) -> bool:
         return name.split(".", 1)[0] in self._plans
+
+    def give(self, values: Mapping[str, JSON]) -> None:
+        """The values of what is known at the start only."""
+        self._given.update(values)
 
     def value(self, name: str, number: int) -> JSON:
         """The value of `name` or `name.column` for the request of this number. Raises Missing."""
         base, _, column = name.partition(".")
         plan = self._plans[base]
+        if plan.kind == "given":
+            if base not in self._given:
+                raise Missing(name)
+            return self._given[base]
         if plan.kind == "uuid":
             return str(uuid.UUID(int=self._draw(base, number).getrandbits(128), version=4))
         if plan.kind == "random":

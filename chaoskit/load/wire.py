@@ -106,7 +106,7 @@ class FeedPlan(_Said, frozen=True, kw_only=True):
 
     name: str
     kind: str
-    """rows · range · random · uuid."""
+    """rows · range · random · uuid · given (by Start)."""
     rows: tuple[JSON, ...] = ()
     column: str = ""
     low: float = 0.0
@@ -160,6 +160,8 @@ class Start(_Said, frozen=True, kw_only=True, tag="start"):
     """Absolute; the first send is planned then."""
     duration: float
     """Nothing is planned at or after t0 + duration."""
+    values: dict[str, JSON] = {}
+    """Of the feeds that are `given`."""
 
 
 class Stop(_Said, frozen=True, kw_only=True, tag="stop"):

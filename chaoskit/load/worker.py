@@ -130,7 +130,7 @@ def _alone(plan: LoadPlan, harness: Harness) -> None:
     harness.tell(Ready())
     while (command := harness.commands.get()) is not None:
         if isinstance(command, Start):
-            generator.start(command.t0, command.duration)
+            generator.start(command)
         elif isinstance(command, Stop):
             generator.stop(command.grace)
             harness.tell(Done())

@@ -70,6 +70,25 @@ def test_an_open_load_sends_all_that_was_planned_and_none_early(load: Make) -> N
     assert {observation.source for observation in it.seen} == {"worker.1"}
 
 
+def test_what_the_setup_captured_is_given_at_the_start(load: Make) -> None:
+    with Server(polite) as server:
+        requests = [{"path": "/", "headers": {"Authorization": "Bearer ${token}"}}]
+        it = load(server.url, rate="50/s", requests=requests, data={"token": "setup"})
+        it.t0 = slot_start(time.monotonic() + 0.3)
+        it.driver.start(it.t0, 1.0, {"token": "abc"})
+        time.sleep(it.t0 + 1.0 - time.monotonic())
+        it.driver.drain(2.0)
+        it.driver.stop()
+        assert len(server.requests) == it.view().ok == 50
+        assert all(b"Authorization: Bearer abc\r\n" in data for data in server.requests)
+
+
+def test_what_nobody_gave_is_a_failure(load: Make) -> None:
+    with Server(polite) as server:
+        view = load(server.url, rate="50/s", requests=[{"path": "/${x}"}], data={"x": "setup"}).run(1.0)
+    assert dict(view.causes) == {"no value for x": 50}
+
+
 def test_the_same_seed_sends_the_same_mix(load: Make) -> None:
     requests = [{"path": "/a"}, {"path": "/b", "weight": 2}]
     mixes = []
