@@ -66,7 +66,13 @@ def explain(error: ValidationError, model: type[BaseModel], data: object) -> lis
         if path in deeper and all(one["type"] in _NOUNS for one in errors):
             continue  # another alternative of the same place fitted better: it is told further down
         mistakes += _told(path, errors, model, data)
-    return mistakes
+    # A key that is spelt wrong is also missing: told once, where it is written.
+    meant = {(*mistake.path[:-1], mistake.hint.split("'")[1]) for mistake in mistakes if _misspelt(mistake)}
+    return [mistake for mistake in mistakes if not (mistake.path in meant and not mistake.key)]
+
+
+def _misspelt(mistake: Mistake) -> bool:
+    return mistake.key and mistake.hint.startswith("did you mean")
 
 
 def did_you_mean(name: str, known: Iterable[str], *, all_of_them: bool = True) -> str:

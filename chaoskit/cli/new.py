@@ -13,6 +13,7 @@ from chaoskit.errors import UsageError
 
 if TYPE_CHECKING:
     from chaoskit.cli.common.drafts import ServiceDraft
+    from chaoskit.interfaces import Fault
     from chaoskit.target import Target
 
 __all__ = ["command"]
@@ -80,7 +81,7 @@ def experiment(
     system = load_target(target)
     kind = kind or _asked("fault", "Fault", sorted(kinds("faults")), "latency")
     cls = find("faults", kind)
-    places = _places(system, cls.acts_on)
+    places = _places(system, cls)
     on = on or _asked("on", f"{kind.capitalize()} on", places, places[-1] if places else None)
     given = dict(_pairs(settings))
     for name, setting in cls.model_fields.items():
@@ -241,11 +242,13 @@ def _request(text: str) -> dict[str, object]:
     return {"method": method.upper(), "path": path.strip(), "timeout": "2s"}
 
 
-def _places(system: Target, acts_on: str) -> list[str]:
-    if acts_on == "services":
+def _places(system: Target, cls: type[Fault]) -> list[str]:
+    """What a fault of this kind may act on."""
+    if cls.acts_on == "services":
         return [name for name, spec in system.services.items() if not spec.url]
-    edges = system.topology().edges
-    return list(dict.fromkeys(f"{edge.calling_service}->{edge.called_service}" for edge in edges))
+    topology = system.topology()
+    names = dict.fromkeys(f"{edge.calling_service}->{edge.called_service}" for edge in topology.edges)
+    return [name for name in names if not cls.model_construct(on=name).check(topology)]
 
 
 def _example(cls: Any, name: str) -> str | None:
