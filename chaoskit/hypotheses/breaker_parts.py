@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 from chaoskit.hypotheses.claim import Part
@@ -179,23 +180,33 @@ def metric(frame: Frame, *, must_agree: bool) -> list[Part]:
     if not said:
         missing = f"is told by no metric of {frame.lane.caller}"
         return [Part(Verdict.INCONCLUSIVE, missing)] if must_agree else []
-    apart = [
-        (max(seen.start, other.start), min(seen.end, other.end), seen.state, other.state)
-        for seen in frame.lane.seen
-        for other in said
-        if {seen.state, other.state} == {"open", "closed"}
-        and min(seen.end, other.end) - max(seen.start, other.start) > _SCRAPING
-    ]
+    apart = _apart(frame.lane)
     if not apart:
         agrees = f"is told truly by the metric of {frame.lane.caller}"
         return [Part(Verdict.SUPPORTED, agrees)] if must_agree else []
-    start, end, seen_state, said_state = apart[0]
+    start, end = apart[0]
+    shut = frame.lane.seen_at(start) == "closed"
     because = (
-        f"was {seen_state}, by the calls that crossed, for {amount(end - start, 's')} from {seconds_text(start)} on,"
-        f" while the metric of {frame.lane.caller} said {said_state}"
+        f"was {'closed' if shut else 'open'}, by the calls that crossed, for {amount(end - start, 's')} from"
+        f" {seconds_text(start)} on, while the metric of {frame.lane.caller} said {'open' if shut else 'closed'}"
     )
-    evidence = tuple((a, b) for a, b, _, _ in apart)
-    return [Part(_verdict(not must_agree), because, end - start, "s", evidence=evidence)]
+    return [Part(_verdict(not must_agree), because, end - start, "s", evidence=tuple(apart))]
+
+
+def _apart(lane: BreakerLane) -> list[Span]:
+    """Where tap and metric tell different stories for longer than reading a metric now and then explains. A trial is
+    over before most metrics are read: half-open counts as open here."""
+    edges = sorted({edge for span in (*lane.seen, *lane.said) for edge in (span.start, span.end)})
+    found: list[Span] = []
+    for start, end in pairwise(edges):
+        seen, said = lane.seen_at(start), lane.said_at(start)
+        if "unknown" in (seen, said) or (seen == "closed") == (said == "closed"):
+            continue
+        if found and found[-1][1] == start and (lane.seen_at(found[-1][0]) == "closed") == (seen == "closed"):
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return [(start, end) for start, end in found if end - start > _SCRAPING]
 
 
 def _verdict(held: bool) -> Verdict:

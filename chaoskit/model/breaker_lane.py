@@ -76,8 +76,13 @@ class BreakerLane(msgspec.Struct, frozen=True):
             found += inside or [span]
         return tuple(found)
 
-    def state_at(self, at: float) -> str:
-        return next((span.state for span in self.spans if span.start <= at < span.end), "unknown")
+    def seen_at(self, at: float) -> str:
+        """The state that the tap shows."""
+        return next((span.state for span in self.seen if span.start <= at < span.end), "unknown")
+
+    def said_at(self, at: float) -> str:
+        """The state that the metric told last; unknown before it told any."""
+        return next((span.state for span in self.said if span.start <= at < span.end), "unknown")
 
     def in_state(self, state: str) -> list[BreakerSpan]:
         return [span for span in self.spans if span.state == state]

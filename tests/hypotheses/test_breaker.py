@@ -87,7 +87,7 @@ def test_a_closed_listener_hides_the_calls_and_the_metric_speaks_for_them() -> N
 
 
 def test_a_metric_that_tells_another_story_is_mentioned_and_refutes_where_it_must_agree() -> None:
-    built = with_breaker(trials=(15.9,)).breaker(EDGE, 1.0, "closed")
+    built = with_breaker().breaker(EDGE, 1.0, "closed")
     finding = Breaker(edge=EDGE, opens_within=2.0).judge(built.build())
     assert (finding.verdict, "metric of orders said closed" in finding.because) == (Verdict.SUPPORTED, True)
     assert Breaker(edge=EDGE, metric="agrees").judge(built.build()).verdict is Verdict.REFUTED
