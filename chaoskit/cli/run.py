@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from chaoskit.errors import ChaoskitError, Exit, FileError, Problem, UsageError, worst_exit
+from chaoskit.errors import ChaoskitError, CouldNotRun, Exit, FileError, Problem, UsageError, worst_exit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ _STATUS_EVERY = 2.0
               help="Append a Markdown summary (as $GITHUB_STEP_SUMMARY wants it).")  # fmt: skip
 @click.option("--annotations", type=click.Choice(["github", "gitlab"]),
               help="Remarks on the lines of experiments: GitHub's are printed, GitLab's go to a file.")  # fmt: skip
-@click.option("--events", type=click.File("w", encoding="utf-8", lazy=True), metavar="FILE",
+@click.option("--events", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), metavar="FILE",
               help="Write what happens as it happens, one JSON object a line (- for standard output).")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON; progress goes to standard error.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, one line for each run.")
@@ -56,7 +56,7 @@ def command(
     junit: Path | None,
     summary: Path | None,
     annotations: str | None,
-    events: TextIO | None,
+    events: Path | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -73,22 +73,27 @@ def command(
 
     from chaoskit.runner import Asked
 
-    if as_json and events is not None and events.name == "-":
+    streamed = str(events) == "-"
+    if as_json and streamed:
         raise UsageError("--json and --events - would both write to standard output", hint="--events FILE")
-    aside = as_json or (events is not None and events.name == "-")
+    aside = as_json or streamed
     screen = Screen(quiet=quiet, aside=aside)
     asked = Asked(deployer=deployer, store=store, allow_hosts=allow_hosts, command=("chaoskit", *_arguments()))
-    suite = _Suite(screen, asked, events)
+    suite = _Suite(screen, asked, None if events is None else _opened(events))
     for experiment, variant, run_seed in jobs:
         suite.carry_out(experiment, variant, run_seed)
         if suite.interrupted:
             break
     code = suite.code()
     suite.tell(code)
-    _write(suite, junit, summary)
-    _index(screen, store)
-    if annotations is not None:
-        _annotate(suite, annotations, aside=aside)
+    try:
+        _write(suite, junit, summary)
+        _index(screen, store)
+        if annotations is not None:
+            _annotate(suite, annotations, aside=aside)
+    except OSError as error:
+        hint = "the runs themselves are kept: chaoskit report makes their reports again"
+        raise CouldNotRun(f"{error.filename} was not written: {error.strerror}", hint=hint) from error
     if as_json:
         from chaoskit.reporters.json import result_text
 
@@ -210,6 +215,11 @@ class _Suite:
     def runs(self) -> list[Run]:
         return [finished.run for finished in self.finished]
 
+    @property
+    def told(self) -> list[tuple[str, str]]:
+        """(name, message) of what could not be carried out."""
+        return [(name, error.message) for name, error in self.failed]
+
     def code(self) -> Exit:
         from chaoskit.reporters.answer import exit_code
 
@@ -222,7 +232,7 @@ class _Suite:
     def tell(self, code: Exit) -> None:
         from chaoskit.cli.common.outcome import tell_suite
 
-        tell_suite(self.screen, self.runs, [(name, error.message) for name, error in self.failed], code)
+        tell_suite(self.screen, self.runs, self.told, code)
 
 
 class _Ticker:
@@ -249,6 +259,21 @@ class _Ticker:
         while not self._stop.wait(_STATUS_EVERY):
             if self._progress.begun:
                 self._screen.line(*self._progress.status())
+
+
+def _opened(path: Path) -> TextIO:
+    """Where the stream of events goes. Raises UsageError: nothing has begun yet."""
+    if str(path) == "-":
+        import sys
+
+        return sys.stdout
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    click.get_current_context().call_on_close(file.close)
+    return file
 
 
 def _flushed(file: TextIO) -> Callable[[str], None]:
@@ -293,11 +318,11 @@ def _write(suite: _Suite, junit: Path | None, summary: Path | None) -> None:
         from chaoskit.reporters.junit import junit_text
 
         junit.parent.mkdir(parents=True, exist_ok=True)
-        junit.write_text(junit_text(suite.runs), encoding="utf-8")
+        junit.write_text(junit_text(suite.runs, suite.told), encoding="utf-8")
     if summary is not None:
         from chaoskit.reporters.markdown import markdown_text, scorecard
 
-        parts = [scorecard(suite.runs)] if len(suite.runs) > 1 else []
+        parts = [scorecard(suite.runs, suite.told)] if len(suite.runs) > 1 or suite.failed else []
         parts += [markdown_text(finished.run, finished.history) for finished in suite.finished]
         summary.parent.mkdir(parents=True, exist_ok=True)
         with summary.open("a", encoding="utf-8") as file:

@@ -36,11 +36,17 @@ class JUnitReporter(Reporter):
         return write_text(folder / self.file, junit_text([run]))
 
 
-def junit_text(runs: Sequence[Run]) -> str:
-    """One document over several runs."""
+def junit_text(runs: Sequence[Run], failed: Sequence[tuple[str, str]] = ()) -> str:
+    """One document over several runs; `failed` are (name, message) of those that could not be carried out."""
     root = Element("testsuites", name="chaoskit")
     for run in runs:
         _suite(root, run)
+    for name, message in failed:
+        suite = SubElement(
+            root, "testsuite", name=_text(name), tests="1", failures="0", errors="1", skipped="0", time="0"
+        )
+        case = SubElement(suite, "testcase", classname=_text(name), name="carried out", time="0")
+        SubElement(case, "error", message=_text(message), type="could not run").text = _text(message)
     for count in ("tests", "failures", "errors", "skipped"):
         root.set(count, str(sum(int(suite.get(count, "0")) for suite in root)))
     root.set("time", f"{sum(max(run.finished - run.started, 0.0) for run in runs):.3f}")

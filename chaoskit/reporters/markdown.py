@@ -66,10 +66,10 @@ def markdown_text(run: Run, history: History) -> str:
     return "\n".join(lines)
 
 
-def scorecard(runs: Sequence[Run]) -> str:
-    """One table over the runs of a suite."""
+def scorecard(runs: Sequence[Run], failed: Sequence[tuple[str, str]] = ()) -> str:
+    """One table over the runs of a suite; `failed` are (name, message) of those that could not be carried out."""
     head = ("", "question", "variant", "verdict", "expected", "answer")
-    rows = (
+    rows = [
         (
             MARKS[run.verdict] if run.as_expected else "❗",
             run.title,
@@ -79,9 +79,10 @@ def scorecard(runs: Sequence[Run]) -> str:
             answer(run),
         )
         for run in runs
-    )
+    ]
+    rows += [("❗", name, "", "could not run", "", message) for name, message in failed]
     held = sum(run.as_expected for run in runs)
-    return "\n".join([f"## {held} of {len(runs)} runs as expected", "", *_table(head, rows), ""])
+    return "\n".join([f"## {held} of {len(rows)} runs as expected", "", *_table(head, rows), ""])
 
 
 def _load_lines(history: History) -> list[str]:

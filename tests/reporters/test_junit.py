@@ -55,3 +55,9 @@ def test_markup_and_control_characters_stay_text():
     title = "<script>alert(1)</script> \x00\x1b[31m ]]> & \ud800"
     _, suite = suite_of(shop_run(shop_history(), title=title, variant=None))
     assert suite.get("name").startswith("<script>alert(1)</script> \ufffd\ufffd[31m ]]> &")
+
+
+def test_what_could_not_be_carried_out_is_an_error_of_its_own():
+    root = ElementTree.fromstring(junit_text([shop_run(shop_history())], [("a title", "gateway never got ready")]))
+    assert (root.get("errors"), root.get("failures")) == ("1", "0")
+    assert root[1].find("testcase/error").get("message") == "gateway never got ready"

@@ -56,3 +56,9 @@ def test_a_scorecard_counts_what_came_out_as_expected():
     history = shop_history()
     text = scorecard([shop_run(history), shop_run(history, verdict=Verdict.REFUTED, as_expected=False)])
     assert text.startswith("## 1 of 2 runs as expected")
+
+
+def test_a_scorecard_names_what_could_not_be_carried_out():
+    text = scorecard([shop_run(shop_history())], [("a title", "gateway never got ready")])
+    assert text.startswith("## 1 of 2 runs as expected")
+    assert "could not run" in text
