@@ -50,7 +50,7 @@ class OpenLoad:
             plan.legs, [request.plan.weight for request in sending.mix], poisson=plan.poisson, seed=plan.seed
         )
         self._alarm = make_alarm(self._ring)
-        self._cap = plan.in_flight_cap
+        self._cap = self._cap_of_share()
         self._plain = [plain and not sending.remembers for plain in sending.plain]
         self._next: Arrival | None = None
         self._t0 = 0.0
@@ -95,10 +95,15 @@ class OpenLoad:
         self._since |= dict.fromkeys(fresh, since - self._t0)
         ahead = [*self._waiting, *([self._next] if self._next is not None else [])]
         ahead += [skipped for skipped in self._skipped if skipped.number % self._of in fresh and self._is_mine(skipped)]
+        self._cap = self._cap_of_share()
         self._waiting = deque(sorted(ahead))
         self._skipped.clear()
         self._advance()
         self._arm()
+
+    def _cap_of_share(self) -> int:
+        """Each worker may have its share of what all may have in flight."""
+        return -(-self._sending.plan.in_flight_cap * len(self._owned) // self._of)
 
     def _advance(self) -> None:
         if self._waiting:

@@ -104,7 +104,7 @@ def test_the_same_seed_sends_the_same_mix(load: Make) -> None:
 
 
 def test_a_server_that_stalls_is_seen_in_full(load: Make) -> None:
-    """Held for 2 s of 10 at 100/s: p95 is 1.5 s, p99 1.9 s, and what a busy machine adds. A closed view would hide it."""
+    """Held for 2 s of 10 at 100/s: p95 is 1.5 s, p99 1.9 s (and what a busy machine adds)."""
     began = time.monotonic()
     hold: list[float] = [0.0, 0.0]
 
