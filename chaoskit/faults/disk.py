@@ -86,10 +86,10 @@ class IoSlow(ResourceFault):
 
     def inject(self, system: System) -> None:
         disk = disk_of(Path(self.path) if self.path else system.folder)
-        v1 = {f"blkio.throttle.{way}_bps_device": f"{disk} {self.rate}" for way in ("read", "write")}
+        v1 = {f"blkio.throttle.{way}_bps_device": f"{disk} {int(self.rate)}" for way in ("read", "write")}
         for replica in self.controls(system):
             group = self._group(system, replica)
-            v2 = {"io.max": f"{disk} rbps={self.rate} wbps={self.rate}"}
+            v2 = {"io.max": f"{disk} rbps={int(self.rate)} wbps={int(self.rate)}"}
             group.enter(v1 if group.version == 1 else v2, self.pids(replica))
 
     def bite(self, watched: Watched) -> Bite:

@@ -23,14 +23,14 @@ __all__ = ["Bandwidth", "ByteRate", "Jitter", "Latency"]
 
 def _parse_byte_rate(value: object) -> object:
     if isinstance(value, str) and (match := re.fullmatch(r"(.+?)\s*/\s*s", value.strip())):
-        return parse_size(match.group(1))
-    if type(value) is int:
+        return float(parse_size(match.group(1)))
+    if type(value) is float:  # made in Python
         return value
     raise ValueError(f"expected bytes per second, such as 64KB/s or 1MB/s, not {value!r}")
 
 
 ByteRate = Annotated[
-    int,
+    float,
     BeforeValidator(_parse_byte_rate),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+ ?(B|KB|MB|GB|KiB|MiB|GiB) ?/ ?s$", "examples": ["64KB/s"]}),
 ]
@@ -219,7 +219,13 @@ class Bandwidth(SharedFault):
     def toxics(self, edge: Edge) -> Sequence[Toxic]:  # noqa: ARG002 - the same on every edge
         streams = self.way.streams
         return [
-            Toxic("bandwidth", {"rate": self.rate // 1000}, stream, self.share, part=stream if len(streams) > 1 else "")
+            Toxic(
+                "bandwidth",
+                {"rate": int(self.rate // 1000)},
+                stream,
+                self.share,
+                part=stream if len(streams) > 1 else "",
+            )
             for stream in streams
         ]
 

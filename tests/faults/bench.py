@@ -21,7 +21,7 @@ from chaoskit.recorder import on_run_clock
 from chaoskit.registry import undo_owners
 from chaoskit.testing import FakeSystem, topology_of
 
-RATE = 20
+RATE = 12
 TIMEOUT = 0.25
 
 
@@ -104,7 +104,7 @@ def callees() -> Iterator[Address]:
     server.server_close()
 
 
-def try_faults(faults: Sequence[Fault], toxiproxy: str, folder: Path, *, seconds: float = 1.5) -> Tried:
+def try_faults(faults: Sequence[Fault], toxiproxy: str, folder: Path, *, seconds: float = 2.0) -> Tried:
     """Carry out all faults at once, each on the edge that it names (`web->latency`), on traffic of its own."""
     edges = [place for fault in faults for place in fault.places]
     topology = topology_of("load->web", *edges)

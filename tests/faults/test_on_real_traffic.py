@@ -3,6 +3,8 @@ its twin, which was said to be in and was not, is found out."""
 
 from __future__ import annotations
 
+import http.client
+import time
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,17 +15,20 @@ from chaoskit.faults.edge import EdgeFault
 from chaoskit.faults.http import HttpDelay, HttpError, Truncate
 from chaoskit.faults.network import Bandwidth, Jitter, Latency
 from chaoskit.faults.outage import Blackhole, Flap, Partition, Reset
+from chaoskit.guardian_client import Guardian
 from chaoskit.interfaces import System
-from tests.faults.bench import Tried, try_faults
+from chaoskit.proxy.mesh import Mesh
+from chaoskit.testing import topology_of
+from tests.faults.bench import MeshSystem, Tried, callees, try_faults
 from tests.requires import requires
 
 FAULTS: tuple[EdgeFault, ...] = (
-    Latency(id="latency", on="web->latency", add="40ms"),
+    Latency(id="latency", on="web->latency", add="80ms"),
     Latency(id="both", on="web->both", add="30ms", way="both"),
     Latency(id="too_long", on="web->too_long", add="2s"),
-    Jitter(id="jitter", on="web->jitter", by="80ms"),
-    Bandwidth(id="bandwidth", on="web->bandwidth", rate="40KB/s"),
-    Slicer(id="slicer", on="web->slicer", size="200B", pause="5ms"),
+    Jitter(id="jitter", on="web->jitter", by="200ms"),
+    Bandwidth(id="bandwidth", on="web->bandwidth", rate="15KB/s"),
+    Slicer(id="slicer", on="web->slicer", size="200B", pause="13ms"),
     SlowClose(id="slow_close", on="web->slow_close", delay="100ms"),
     Limit(id="limit", on="web->limit", size="3KB"),
     Corrupt(id="corrupt", on="web->corrupt", rate="1%"),
@@ -35,7 +40,7 @@ FAULTS: tuple[EdgeFault, ...] = (
     Partition(id="answers_dropped", on="web->answers_dropped", how="dropped", way="answers"),
     Flap(id="flap", on="web->flap", down="300ms", up="300ms"),
     HttpError(id="http_error", on="web->http_error", status=503, share="30%"),
-    HttpDelay(id="http_delay", on="web->http_delay", delay="60ms"),
+    HttpDelay(id="http_delay", on="web->http_delay", delay="120ms"),
     Truncate(id="truncate", on="web->truncate", after="100B", share="50%"),
 )
 
@@ -92,3 +97,31 @@ def test_a_twin_that_was_never_put_in_is_found_out(tried: tuple[str, Tried], fau
     trace = fault.trace(tried[1].history)
     print(trace.because)
     assert not trace.bit, trace.because
+
+
+def answers(folder: Path) -> list[int]:
+    """Statuses of 40 calls on one connection, 30% of which a fault answers."""
+    topology = topology_of("load->web")
+    [edge] = topology.edges
+    fault = HttpError(id="http_error", on=edge.name, status=503, share="30%")
+    with Guardian(f"seeds-{time.monotonic_ns()}") as guardian, callees() as callee:
+        mesh = Mesh(guardian, "embedded", 7, guardian.will_undo, guardian.undone)
+        mesh.start()
+        connection = http.client.HTTPConnection(*mesh.open(edge, callee), timeout=5)
+        fault.inject(MeshSystem(topology, folder, mesh))
+        found = []
+        for _ in range(40):
+            connection.request("GET", "/")
+            response = connection.getresponse()
+            response.read()
+            found.append(response.status)
+        connection.close()
+        mesh.close()
+    return found
+
+
+@pytest.mark.live
+def test_two_runs_of_one_seed_answer_the_same_calls(tmp_path: Path) -> None:
+    first, second = answers(tmp_path / "first"), answers(tmp_path / "second")
+    assert first == second
+    assert 3 <= first.count(503) <= 22
