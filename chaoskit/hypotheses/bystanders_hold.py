@@ -9,7 +9,7 @@ from pydantic import Field
 
 from chaoskit.hypotheses.bounds import Bound, LoadClaim
 from chaoskit.hypotheses.claim import Part, finding
-from chaoskit.hypotheses.measures import Quantile, SuccessRate, failed, planned, succeeded
+from chaoskit.hypotheses.measures import Quantile, failed, planned, succeeded, success_rate
 from chaoskit.hypotheses.measures import Share as ShareOf
 from chaoskit.hypotheses.words import amount, joined, seconds_text
 from chaoskit.model.history import History, SteadyBound
@@ -99,7 +99,7 @@ def _bound(steady: SteadyBound, of: str) -> Bound | None:
     value = steady.most if steady.most is not None else steady.least
     assert value is not None
     if steady.measure == "throughput":
-        return Bound(SuccessRate(), upper, amount(value, "1/s"), value) if steady.of else None
+        return Bound(success_rate(), upper, amount(value, "1/s"), value) if steady.of else None
     if steady.measure == "error_rate":
         return Bound(ShareOf("error rate", failed, planned), upper, amount(value, "share"), value)
     if steady.measure == "availability":

@@ -36,13 +36,14 @@ __all__ = [
     "Measure",
     "Measured",
     "Quantile",
+    "RateOf",
     "Rows",
     "Share",
-    "SuccessRate",
     "failed",
     "merged_spans",
     "planned",
     "succeeded",
+    "success_rate",
 ]
 
 Over = Literal["all", "successes"]
@@ -183,14 +184,16 @@ class Share(Measure):
 
 
 @dataclass(frozen=True)
-class SuccessRate(Measure):
-    """Successful answers per second of the window."""
+class RateOf(Measure):
+    """What `counted` counts, per second of the window."""
 
+    name: str
+    counted: Column
     unit = "1/s"
 
     @property
     def label(self) -> str:
-        return "throughput"
+        return self.name
 
     def samples(self, view: LoadView) -> int:
         return view.requests
@@ -203,7 +206,7 @@ class SuccessRate(Measure):
 
         cuts = _cuts(view, width)
         seconds = np.array([[end - start] for start, end in cuts]).reshape(len(cuts), 1)
-        return Rows(np.hstack([_sums(view, width, (succeeded,)), seconds]), cuts, np.empty(0))
+        return Rows(np.hstack([_sums(view, width, (self.counted,)), seconds]), cuts, np.empty(0))
 
     def of(self, data: Numbers, rows: Rows) -> Numbers:
         return _ratio(data)
@@ -221,6 +224,11 @@ def succeeded(view: LoadView) -> NDArray[np.int64]:
 def failed(view: LoadView) -> NDArray[np.int64]:
     """All that did not succeed: dropped and unfinished ones too."""
     return view.column("failed") + view.column("dropped") + view.column("unfinished")
+
+
+def success_rate() -> RateOf:
+    """Successful answers per second."""
+    return RateOf("throughput", succeeded)
 
 
 def merged_spans(spans: Sequence[Span]) -> tuple[Span, ...]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 from chaoskit.hypotheses.claim import Claim, Part, compared, finding, unknown_request
-from chaoskit.hypotheses.measures import SuccessRate
+from chaoskit.hypotheses.measures import RateOf
 from chaoskit.hypotheses.words import amount, between, of_text, share_text
 from chaoskit.model.history import History, Phase
 from chaoskit.model.load_view import LoadView
@@ -14,6 +14,10 @@ from chaoskit.model.statistics import MINIMUM_BLOCKS
 from chaoskit.model.topology import Topology
 from chaoskit.model.units import Rate, Share
 from chaoskit.model.verdict import Finding, Verdict
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["RateLimit"]
 
@@ -23,9 +27,9 @@ _ENOUGH = 100
 class RateLimit(Claim):
     """Requests above a limit are refused with 429, those below it are not.
 
-    What it measures: successful answers per second against the claimed limit, in a window in which more was asked;
-    answers of the refusing status against all that did not succeed; and, with `mark`, the share of refusals that bear
-    a mark of the load (a header such as Retry-After or X-RateLimit-Remaining).
+    What it measures: answers with a 2xx or 3xx per second against the claimed limit, in a window in which more was
+    asked; what was neither admitted nor refused; and, with `mark`, the share of refusals that bear a mark of the load
+    (a header such as Retry-After or X-RateLimit-Remaining). Whether the load expects a 429 makes no difference.
 
     Example:
         load: {rate: 100/s, marks: {told: {status: 429, header: Retry-After}}, …}
@@ -74,7 +78,7 @@ class RateLimit(Claim):
                 f" shows a limit of {amount(self.admits, '1/s')}"
             )
             return [base._replace(because=because)]
-        seen = SuccessRate().measured(view)
+        seen = RateOf("admitted", self._admitted).measured(view)
         interval = None if self.by_point else seen.interval
         if interval is None and not self.by_point:
             return [base._replace(because=f"{phase} is too short for an interval: it takes {MINIMUM_BLOCKS} s")]
@@ -93,9 +97,14 @@ class RateLimit(Claim):
         admitted = base._replace(verdict=verdict, because=because, measured=seen.value, interval=seen.interval)
         return [admitted, *self._refusals(view, phase, base)]
 
+    def _admitted(self, view: LoadView) -> NDArray[np.int64]:
+        import numpy as np
+
+        return np.array([_good(slot.statuses) for _, slot in view.entries], dtype=np.int64)
+
     def _refusals(self, view: LoadView, phase: Phase, base: Part) -> list[Part]:
         refused = view.statuses[str(self.status)]
-        other = view.failures - refused if view.failures > refused else 0
+        other = max(view.requests - refused - _good(view.statuses), 0)
         parts = []
         if other > 0.01 * view.requests:
             causes = [f"{cause}: {n}" for cause, n in view.causes.most_common(3) if str(self.status) not in cause]
@@ -114,3 +123,7 @@ class RateLimit(Claim):
             verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
             parts.append(base._replace(verdict=verdict, because=because, measured=share, unit="share"))
         return parts
+
+
+def _good(statuses: Mapping[str, int]) -> int:
+    return sum(count for status, count in statuses.items() if status[:1] in ("2", "3"))

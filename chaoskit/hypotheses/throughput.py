@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from chaoskit.hypotheses.bounds import Bound, LoadClaim
 from chaoskit.hypotheses.limits import Floor
-from chaoskit.hypotheses.measures import SuccessRate
+from chaoskit.hypotheses.measures import success_rate
 from chaoskit.model.history import SteadyBound
 
 __all__ = ["Throughput"]
@@ -32,7 +32,7 @@ class Throughput(LoadClaim):
 
     def bounds(self) -> Sequence[Bound]:
         against = self.min.over if self.min.relative else None
-        return [Bound(measure=SuccessRate(), upper=False, text=str(self.min), value=self.min.rate, against=against)]
+        return [Bound(measure=success_rate(), upper=False, text=str(self.min), value=self.min.rate, against=against)]
 
     def as_bounds(self) -> Sequence[SteadyBound]:
         return () if self.min.relative else [SteadyBound(measure="throughput", of=self.of, least=self.min.rate)]

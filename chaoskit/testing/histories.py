@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
 
 from chaoskit.model.histogram import Histogram, bucket_of, encode
 from chaoskit.model.history import FaultSpan, History, Phase, Span, SteadyBound
@@ -95,6 +96,13 @@ class HistoryBuilder:
         self._hits: dict[tuple[str, float], Counter[str]] = defaultdict(Counter)
         self._keep_calls = True
         self.phases()
+
+    def copy(self) -> HistoryBuilder:
+        """Another builder with all that was said so far."""
+        other = HistoryBuilder()
+        for name, value in vars(self).items():
+            setattr(other, name, copy(value))
+        return other
 
     # ------------------------------------------------------------------------------------------------ the frame
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from chaoskit.testing import HistoryBuilder
 
 EDGE = "orders->payments"
@@ -9,6 +11,11 @@ EDGE = "orders->payments"
 
 def healthy() -> HistoryBuilder:
     """80 checkouts/s of 100 ms, one call to payments each, a fault that nobody notices."""
+    return _healthy().copy()
+
+
+@cache
+def _healthy() -> HistoryBuilder:
     return (
         HistoryBuilder()
         .steady_state(error_rate=0.01, p95=0.25)
