@@ -351,6 +351,10 @@ class Fault(Setting, ABC):
         """What does not fit the target, as (key, message): an edge that carries another protocol."""
         return ()
 
+    def seeded(self, seed: int) -> Fault:  # noqa: ARG002 - most leave nothing to chance
+        """The same with the run's seed for its own choices, where it was not given one of its own."""
+        return self
+
     def resolve(self, baseline: History) -> Fault:
         """Relative settings made absolute from what the baseline measured. Raises CouldNotTell where the baseline's
         spread is larger than the fault."""

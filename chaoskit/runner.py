@@ -284,7 +284,7 @@ class _Runner:
             raise _Ended(gate)
         cut = history.between([(baseline[0], baseline[1] - _GATE_MARGIN)])
         try:
-            self.seen.faults = tuple(fault.resolve(cut) for fault in self.experiment.faults)
+            self.seen.faults = tuple(fault.seeded(self.seed).resolve(cut) for fault in self.experiment.faults)
         except CouldNotTell as error:
             raise _Ended(Gate(gate="trace", open=False, because=error.message, evidence=(baseline,))) from error
         for fault in self.seen.faults:

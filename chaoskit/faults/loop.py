@@ -20,7 +20,7 @@ from chaoskit.faults.edge import toxic_name
 from chaoskit.faults.evidence import Bite
 from chaoskit.faults.process import SignalName, end_replicas
 from chaoskit.faults.service import ServiceFault, Watched, exit_bite
-from chaoskit.interfaces import System, UndoOwner
+from chaoskit.interfaces import Fault, System, UndoOwner
 from chaoskit.model.history import History
 from chaoskit.model.undo import Undo
 from chaoskit.model.units import Duration, duration_text
@@ -235,6 +235,9 @@ class Monkey(LoopFault):
 
     def says(self) -> str:
         return f"random kills, {duration_text(self.mean_between)} apart on average"
+
+    def seeded(self, seed: int) -> Fault:
+        return self if self.seed is not None else self.model_copy(update={"seed": seed})
 
     def strikes(self, replicas: Sequence[str]) -> Iterator[Strike]:
         dice = random.Random(f"monkey/{self.id}/{self.seed or 0}")  # noqa: S311 - repeatable, not secret

@@ -119,6 +119,11 @@ def test_a_monkey_of_the_same_seed_makes_the_same_choices() -> None:
     assert {name for _, names, _ in choices(1) for name in names} == {"payments.1", "payments.2", "inventory"}
 
 
+def test_a_monkey_without_a_seed_of_its_own_takes_the_runs() -> None:
+    assert Monkey(on="payments").seeded(5) == Monkey(on="payments", seed=5)
+    assert Monkey(on="payments", seed=1).seeded(5) == Monkey(on="payments", seed=1)
+
+
 def test_a_monkey_keeps_its_mean_time_between_kills_and_its_limit() -> None:
     monkey = Monkey(id="monkey", on="payments", mean_between="2s", down="100ms", most=2000, seed=3)
     strikes = list(monkey.strikes(["payments.1"]))
