@@ -12,7 +12,7 @@ import gevent
 from gevent.queue import SimpleQueue
 
 from chaoskit.load.arrivals import level_at, next_above
-from chaoskit.load.client import Exchange
+from chaoskit.load.exchange import Exchange
 from chaoskit.load.request import Prepared
 from chaoskit.load.sending import Sending
 from chaoskit.load.session import Session

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import quote, urlsplit
 
 from chaoskit.load.answer import Answer, Condition, statuses
-from chaoskit.load.client import Exchange
+from chaoskit.load.exchange import Exchange
 from chaoskit.load.hosts import Origin
 from chaoskit.load.values import Template, Values
 from chaoskit.load.wire import RequestPlan

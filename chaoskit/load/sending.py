@@ -14,7 +14,8 @@ from gevent.queue import SimpleQueue
 
 from chaoskit.load.answer import Answer, Condition, headers
 from chaoskit.load.arrivals import trace_base
-from chaoskit.load.client import Client, Exchange, Pool
+from chaoskit.load.client import Client
+from chaoskit.load.exchange import Exchange, Pool
 from chaoskit.load.hosts import Hosts
 from chaoskit.load.recording import Recorder
 from chaoskit.load.request import Prepared, base_path

@@ -9,7 +9,7 @@ from time import monotonic
 from urllib.parse import urljoin
 
 from chaoskit.load.answer import Answer, capture, header, headers
-from chaoskit.load.client import Exchange, Pool
+from chaoskit.load.exchange import Exchange, Pool
 from chaoskit.load.hosts import Origin
 from chaoskit.load.request import Prepared, compose, trace_header
 from chaoskit.load.sending import Sending
