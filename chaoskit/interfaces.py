@@ -351,7 +351,7 @@ class Fault(Setting, ABC):
         """What does not fit the target, as (key, message): an edge that carries another protocol."""
         return ()
 
-    def seeded(self, seed: int) -> Fault:  # noqa: ARG002 - most leave nothing to chance
+    def seeded(self, seed: int) -> Fault:
         """The same with the run's seed for its own choices, where it was not given one of its own."""
         return self
 
