@@ -106,8 +106,12 @@ class Trial:
             self._wait_for_harm(harness)
             since = time.monotonic()
             self._harm(harness)
-            if self.mode == "freeze":
-                since = max(since, self._due())  # until then a frozen harness has every right to its faults
+            if self.mode == "freeze" and self.harmed:
+                if due := self._due():
+                    since = max(since, due)  # until then a frozen harness has every right to its faults
+                else:  # they were out already: then it keeps its run, and this trial shows nothing
+                    self.harmed = False
+                    harness.send_signal(signal.SIGCONT)
             if self.mode == "both":
                 self._recover(env)
             while (left := self._left(harness)) and time.monotonic() < since + PATIENCE:
@@ -170,14 +174,17 @@ class Trial:
                 _kill(self.chance.choice(sorted(children)))
 
     def _due(self) -> float:
-        """The first instant (CLOCK_MONOTONIC) at which a fault must be out."""
-        dues = []
+        """The first instant (CLOCK_MONOTONIC) at which a fault that is in must be out; 0 where none is in."""
+        dues: dict[str, float] = {}
         for run in self.runs:
             journal = self.folder / "state" / "runs" / f"{run}.journal"
             for line in journal.read_text().splitlines() if journal.exists() else ():
-                due = json.loads(line)["undo"]["due"] if '"type":"undo"' in line else None
-                dues += [due] if due is not None else []
-        return min(dues, default=0.0)
+                record = json.loads(line or "{}")
+                if record.get("type") == "undo" and record["undo"]["due"] is not None:
+                    dues[record["undo"]["id"]] = record["undo"]["due"]
+                elif record.get("type") == "done":
+                    dues.pop(record["id"], None)
+        return min(dues.values(), default=0.0)
 
     def _recover(self, env: dict[str, str]) -> None:
         command = [sys.executable, "-m", "chaoskit", "recover"]

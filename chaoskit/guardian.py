@@ -37,16 +37,20 @@ from chaoskit.processes import (
     marked,
     must_identify,
     prctl,
+    send,
+    state,
     table,
 )
 from chaoskit.spawning import Gate, spawn
 
-__all__ = ["LATE", "SILENT", "main"]
+__all__ = ["LATE", "SILENT", "STOPPED", "main"]
 
-SILENT = 1.5
-"""Seconds after a due time, and since its last word, from which a harness counts as hung."""
+STOPPED = 1.0
+"""Seconds after a due time from which a harness that is stopped (SIGSTOP, Ctrl-Z) counts as hung."""
+SILENT = 5.0
+"""The same for one that only says nothing: on a busy machine it may merely wait for its turn."""
 LATE = 10.0
-"""Seconds after a due time from which it counts as hung although its heart beats."""
+"""The same for one whose heart beats."""
 
 _HURRY = 0.7  # grace of stop signals once the harness is gone: everything must be gone within 5 s
 _FAULTS_FIRST = 2.5  # head start of `recover`, which takes faults out before processes end
@@ -152,11 +156,13 @@ class Guardian:
             self._notice(now)
 
     def _overdue(self, now: float) -> str:
+        """The undo that a hung harness owes, or an empty string."""
+        undo, at = min(self._due.items(), key=lambda item: item[1], default=("", now))
+        if now <= at + STOPPED:
+            return ""
         silent = now - self._heard
-        for undo, at in self._due.items():
-            if now > at + LATE or (now > at + SILENT and silent > SILENT):
-                return undo
-        return ""
+        hung = now > at + LATE or (now > at + SILENT and silent > SILENT)
+        return undo if hung or (silent > STOPPED and state(self._harness) in "Tt") else ""
 
     # ----------------------------------------------------------------------------------------------- the harness
 
@@ -240,14 +246,18 @@ class Guardian:
         return {"pid": gate.process.pid, "started": gate.process.started, "at": time.monotonic()}
 
     def _signal(self, child: _Launched, number: int, *, tree: bool) -> float:
-        """The process first and alone, so that it acts within a millisecond; returns when that was."""
+        """The process first, then all that came from it; returns when the process was signalled.
+
+        Who belongs to it is asked before, while descent tells, and again after, for what it forked meanwhile.
+        """
+        first = family(child.process, child.mark, table(), reaper=self._me) if tree else set()
         if child.status is None:  # not reaped yet: the pid is still its own
             os.kill(child.process.pid, number)
         at = time.monotonic()
+        send(first - {child.process.pid}, number)
         if tree:
-            for pid in family(child.process, child.mark, table(), reaper=self._me) - {child.process.pid}:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
+            late = family(child.process, child.mark, table(), reaper=self._me) - first
+            send(late - {child.process.pid}, number)
         return at
 
     def _end(self, child: _Launched, grace: float | None = None) -> None:
@@ -318,9 +328,7 @@ class Guardian:
             return
         strays = self._strays()
         if strays:
-            for pid in strays:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            send(strays, signal.SIGKILL)
             return
         if self._recovering_or_started():
             return
@@ -364,9 +372,7 @@ class Guardian:
         if self._endings:
             return
         strays = self._strays()
-        for pid in strays:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        send(strays, signal.SIGKILL)
         if strays:
             self._quiet_since = 0.0
             return

@@ -31,6 +31,8 @@ __all__ = [
     "must_identify",
     "prctl",
     "running",
+    "send",
+    "state",
     "table",
 ]
 
@@ -121,6 +123,12 @@ def identify(pid: int) -> ProcessId | None:
     return None if row is None else ProcessId(pid, row.started, boot_id())
 
 
+def state(pid: int) -> str:
+    """One letter: T is stopped, Z a zombie; X where there is no such process."""
+    row = _row(pid)
+    return "X" if row is None else row.state
+
+
 def must_identify(pid: int) -> ProcessId:
     """The identity of this process, or of a child that is not reaped yet: there is always one."""
     process = identify(pid)
@@ -188,7 +196,8 @@ def family(root: ProcessId, mark: str, rows: Mapping[int, Row], *, reaper: int =
     return {pid for pid in found if pid in rows and rows[pid].state not in "ZX"} - {os.getpid()}
 
 
-def _send(pids: Iterable[int], number: int) -> None:
+def send(pids: Iterable[int], number: int) -> None:
+    """Signal processes that are surely ours; one that is gone, or became another user's, is no error."""
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):  # gone meanwhile, or never ours
             os.kill(pid, number)
@@ -227,13 +236,13 @@ class Ending:
         if not left:
             return True
         if time.monotonic() >= self._until:
-            _send(left, signal.SIGKILL)
+            send(left, signal.SIGKILL)
             return False
         addressed = {self.root.pid} if self.root.pid in left else left
         fresh = {pid for pid in addressed if (pid, rows[pid].started) not in self._told}
         self._told |= {(pid, rows[pid].started) for pid in fresh}
-        _send(fresh, self._signal)
-        _send({pid for pid in left if rows[pid].state in "Tt"}, signal.SIGCONT)
+        send(fresh, self._signal)
+        send({pid for pid in left if rows[pid].state in "Tt"}, signal.SIGCONT)
         return False
 
 

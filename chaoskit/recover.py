@@ -17,7 +17,7 @@ from typing import Any
 from chaoskit.errors import ChaoskitError, CouldNotRun, Exit, UsageError
 from chaoskit.journal import Journal, JournaledProcess, Left, forget, journals, lock, read
 from chaoskit.model.undo import Undo
-from chaoskit.processes import RUN_MARK, Ending, end_all, marked, running, table
+from chaoskit.processes import RUN_MARK, Ending, end_all, marked, running, send, table
 from chaoskit.registry import undo_owner
 
 __all__ = ["Recovered", "main", "recover", "recover_after_guardian", "recover_all"]
@@ -140,8 +140,7 @@ def _end_processes(
     until = time.monotonic() + _PATIENCE
     while passes < 2 and time.monotonic() < until:
         strays = marked(RUN_MARK, run, table()) - {os.getpid()}
-        for pid in strays:
-            os.kill(pid, signal.SIGKILL)
+        send(strays, signal.SIGKILL)
         passes = 0 if strays else passes + 1
         if passes < 2:
             time.sleep(0.05 if strays else _PASSES)

@@ -97,8 +97,11 @@ class ExternalReplica:
 
 
 class External(Deployer):
-    """Services that run already, each named by its `url`. Their callers must be pointed at the proxies by hand: the
-    address of each edge is printed. Nothing is started, and nothing is stopped."""
+    """Services that run already, each named by its `url`: nothing is started, and nothing of theirs is stopped.
+
+    The load goes through a proxy in front of the entry. For every other edge the address of its proxy is printed: it is
+    broken once the caller is pointed there. A `url` on another machine needs `allow_hosts` and `--allow-host`.
+    """
 
     kind = "external"
 

@@ -83,7 +83,14 @@ class _Up:
 
 
 class Process(Deployer):
-    """Services are processes of this machine, started through the guardian: no root, no container."""
+    """Services are processes of this machine: no root, no container.
+
+    Each replica gets a free port of loopback (`{host}` and `{port}` in `run` and `env`) and starts in the folder that
+    holds `targets/`, with this environment, the interpreter's own folder first on PATH, and what its `needs` come to:
+    the addresses of proxies. Real servers (`provides`) come first, then all services at once; one that exits because
+    what it needs is not ready yet is started once more when it is. Output goes to `logs/<replica>.log` in the run's
+    folder. A service with a `url` runs already, and is left as it is.
+    """
 
     kind = "process"
     can: ClassVar[frozenset[str]] = frozenset({"kill", "limit", "pause"})
