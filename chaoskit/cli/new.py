@@ -140,16 +140,15 @@ def target(
 def requests(from_openapi: Path | None, from_har: Path | None, from_curl: str | None) -> None:
     """Print requests for an experiment's load, from an OpenAPI document, a HAR file of a browser, or curl commands."""
     from chaoskit.cli.common.drafts import yaml_requests
-    from chaoskit.document import read
     from chaoskit.load import importers
 
     given = [source for source in (from_openapi, from_har, from_curl) if source is not None]
     if len(given) != 1:
         raise UsageError("expected one of --from-openapi, --from-har and --from-curl")
     if from_openapi is not None:
-        found = importers.from_openapi(read(from_openapi).data)
+        found = importers.from_openapi(_openapi(from_openapi))
     elif from_har is not None:
-        found = importers.from_har(from_har.read_text(encoding="utf-8"))
+        found = importers.from_har(from_har.read_text(encoding="utf-8", errors="replace"))
     else:
         text = sys.stdin.read() if from_curl == "-" else from_curl or ""
         found = [importers.from_curl(line) for line in text.splitlines() if line.strip()]
@@ -226,6 +225,20 @@ def _pairs(texts: Sequence[str]) -> list[tuple[str, str]]:
             raise UsageError(f"expected NAME=VALUE, not {text!r}")
         pairs.append((key.strip(), value.strip()))
     return pairs
+
+
+def _openapi(file: Path) -> object:
+    """What is in an OpenAPI document. Those in JSON may be of any size."""
+    import json
+
+    from chaoskit.document import read
+
+    if file.suffix != ".json":
+        return read(file).data
+    try:
+        return json.loads(file.read_bytes())
+    except ValueError as error:
+        raise UsageError(f"{file} is not valid JSON: {error}") from None
 
 
 def _value(text: str) -> object:

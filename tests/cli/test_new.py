@@ -117,3 +117,27 @@ def test_questions_are_asked_on_a_terminal(here: Path, monkeypatch: pytest.Monke
 def test_scalars_come_back_as_they_were(value: str) -> None:
     assert read_text(f"[{{a: {scalar(value)}}}]", "x.yaml").data == [{"a": value}]
     assert read_text(f"a: {scalar(value)}", "x.yaml").data == {"a": value}
+
+
+def test_requests_come_from_openapi_har_and_curl(chaoskit: Callable[..., Said], here: Path) -> None:
+    operations = '"/orders/{id}": {"get": {"responses": {"200": {"description": "ok"}}}}'
+    document = f'{{"openapi": "3.0.0", "paths": {{{operations}}}}}'
+    (here / "api.json").write_text(document)
+    (here / "api.yaml").write_text(document)
+    for file in ("api.json", "api.yaml"):
+        code, out, err = chaoskit("new", "requests", "--from-openapi", file)
+        assert code == 0, err
+        assert read_text(out, "x.yaml").data["requests"][0]["path"].startswith("/orders/")
+    code, out, _ = chaoskit("new", "requests", "--from-curl", "-", typed="curl http://x/a\n\ncurl -X POST http://x/b\n")
+    assert [request["path"] for request in read_text(out, "x.yaml").data["requests"]] == ["/a", "/b"]
+
+
+@pytest.mark.parametrize("flags", [(), ("--from-curl", "curl x", "--from-har", "x.har"), ("--from-curl", "wget x")])
+def test_requests_from_nowhere_are_refused(chaoskit: Callable[..., Said], here: Path, flags: tuple[str, ...]) -> None:
+    (here / "x.har").write_text("{}")
+    assert chaoskit("new", "requests", *flags).code == 2
+
+
+def test_an_openapi_document_that_is_none_is_refused(chaoskit: Callable[..., Said], here: Path) -> None:
+    (here / "x.json").write_text("{")
+    assert "not valid JSON" in chaoskit("new", "requests", "--from-openapi", "x.json").err

@@ -100,7 +100,8 @@ class Progress:
             second.response.add_bytes(slot.response)
         self._slots.append(slot)
         self._newest = max(self._newest, ended)
-        while self._slots and (self._slots[0].ended or self._slots[0].at) < self._newest - _WINDOW:
+        since = slot_start(self._newest - _WINDOW)
+        while self._slots and (self._slots[0].ended or self._slots[0].at) < since:
             self._slots.popleft()
 
     def _probe(self, seen: ProbeResult) -> None:
@@ -150,9 +151,9 @@ class Progress:
         with self._lock:
             head: Line = ((self._title, "bold"),)
             if self._offset is None:
-                return [head, ((f"  {self._said} …", "dim"),)]
+                return ["", head, ((f"  {self._said} …", "dim"),)]
             now = time.monotonic() - self._offset
-            rows = [head, self._phase_line(now), *self._load_lines(now)]
+            rows: list[Line] = ["", head, self._phase_line(now), *self._load_lines(now)]
             if self._faults:
                 rows.append(("  faults   ", ("  ".join(self._faults.values()), "magenta")))
             if self._breakers:
@@ -197,12 +198,14 @@ class Progress:
 
     def _present(self, now: float) -> tuple[float, float, float]:
         """Rate, p95 and share of errors over the last seconds that slots have come in for."""
-        since = slot_start(max(self._newest, now - _WINDOW) - _WINDOW)
+        latest = max(self._newest, now - _WINDOW)
+        since = slot_start(latest - _WINDOW)
         recent = [slot for slot in self._slots if (slot.ended if slot.ended is not None else slot.at) >= since]
         ok = sum(slot.ok for slot in recent)
         failed = sum(slot.failed + slot.dropped + slot.unfinished for slot in recent)
         p95 = Histogram.merged(slot.response for slot in recent).quantile(0.95, above=failed)
-        return (ok + failed) / min(_WINDOW + SLOT, max(now, SLOT)), p95, failed / (ok + failed) if ok + failed else 0.0
+        seconds = max(0.0, min(_WINDOW, latest)) + SLOT
+        return (ok + failed) / seconds, p95, failed / (ok + failed) if ok + failed else 0.0
 
     def _states(self) -> list[str | tuple[str, str]]:
         styles = {"closed": "green", "open": "bold red", "half_open": "yellow"}

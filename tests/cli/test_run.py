@@ -1,0 +1,196 @@
+"""run: what is carried out, in which order, how codes merge, what is printed where. The runs are made up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+import chaoskit.runner
+from chaoskit.errors import CouldNotRun, DeployError, UsageError
+from chaoskit.experiment import Experiment
+from chaoskit.model.history import Phase
+from chaoskit.model.run import Run
+from chaoskit.model.undo import Undo
+from chaoskit.model.verdict import Finding, Gate, Verdict
+from chaoskit.runner import Asked, Finished
+from chaoskit.testing import HistoryBuilder
+from tests.cli.conftest import Said
+from tests.experiments import write
+
+
+class Runs:
+    """In place of the runner: makes up what each run comes to, and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str | None, int]] = []
+        self.comes_to: dict[str | None, Any] = {}
+
+    def __call__(self, experiment: Experiment, asked: Asked) -> Finished:
+        self.asked.append((experiment.file.stem, asked.variant, asked.seed or 0))
+        outcome = self.comes_to.get(asked.variant, Verdict.SUPPORTED)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        more = dict(outcome) if isinstance(outcome, dict) else {"verdict": outcome}
+        verdict = more.setdefault("verdict", Verdict.SUPPORTED)
+        variant = experiment.variants.get(asked.variant or "")
+        expected = variant.expect if variant else Verdict.SUPPORTED
+        built = HistoryBuilder().topology("load->web", "web->api").phases(warmup=1, baseline=2, fault=2, recovery=2)
+        history = built.load("page", "fault", rate=50).build()
+        finding = Finding(
+            hypothesis="latency",
+            kind="latency",
+            verdict=verdict,
+            because="p95 was 0.1 s [bold]",
+            expected="p95 ≤ 0.4 s",
+            measured=0.1,
+            unit="s",
+            phase=Phase.FAULT,
+        )
+        run = Run(
+            id=f"run-{len(self.asked)}",
+            title=experiment.title,
+            experiment=str(experiment.file),
+            variant=asked.variant,
+            topology=history.topology,
+            seed=asked.seed or 0,
+            started=1.0,
+            finished=8.0,
+            windows={phase.value: spans for phase, spans in history.windows.items()},
+            expected=expected,
+            as_expected=verdict is expected,
+            gates=[Gate(gate="trace", open=verdict is not Verdict.INCONCLUSIVE, because="20 of 20 calls were slow")],
+            findings=[finding],
+            **more,
+        )
+        return Finished(run, history)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Runs:
+    made_up = Runs()
+    monkeypatch.setattr(chaoskit.runner, "carry_out", made_up)
+    return made_up
+
+
+def test_every_variant_of_every_file_runs_in_order(chaoskit: Callable[..., Said], here: Path, runs: Runs) -> None:
+    write(here)
+    runs.comes_to = {"hasty": Verdict.REFUTED}
+    code, out, err = chaoskit("run", ".")
+    assert code == 0, err
+    assert runs.asked == [("it", "calm", 1), ("it", "hasty", 1)]
+    assert "2 of 2 runs as expected" in out
+    assert "p95 was 0.1 s [bold]" in out, "what a text holds is never markup"
+
+
+def test_repeats_are_interleaved_and_count_seeds_up(chaoskit: Callable[..., Said], here: Path, runs: Runs) -> None:
+    write(here)
+    chaoskit("run", "it.yaml", "--repeat", "2", "--seed", "7")
+    assert runs.asked == [("it", "calm", 7), ("it", "hasty", 7), ("it", "calm", 8), ("it", "hasty", 8)]
+
+
+def test_a_variant_can_be_chosen(chaoskit: Callable[..., Said], here: Path, runs: Runs) -> None:
+    write(here)
+    assert chaoskit("run", "it.yaml", "--variant", "calm").code == 0
+    assert runs.asked == [("it", "calm", 1)]
+    code, _, err = chaoskit("run", "it.yaml", "--variant", "hastie")
+    assert code == 2
+    assert "did you mean 'hasty'?" in err
+
+
+UNDO = Undo(id="x", owner="toxic", args={}, says="latency on web->api")
+
+
+@pytest.mark.parametrize(
+    ("calm", "hasty", "code"),
+    [
+        (Verdict.SUPPORTED, Verdict.REFUTED, 0),
+        (Verdict.REFUTED, Verdict.REFUTED, 1),
+        (Verdict.SUPPORTED, Verdict.SUPPORTED, 1),
+        (Verdict.INCONCLUSIVE, Verdict.REFUTED, 3),
+        (Verdict.SUPPORTED, Verdict.INCONCLUSIVE, 3),
+        (Verdict.REFUTED, Verdict.INCONCLUSIVE, 1),
+        (UsageError("not allowed"), Verdict.SUPPORTED, 2),
+        (DeployError("web did not start", detail="no licence"), Verdict.REFUTED, 4),
+        (CouldNotRun("no"), UsageError("no"), 4),
+        ({"interrupted": True, "verdict": Verdict.INCONCLUSIVE}, Verdict.REFUTED, 130),
+        ({"undo_left": [UNDO]}, CouldNotRun("no"), 5),
+        (Verdict.REFUTED, KeyboardInterrupt(), 130),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_codes_merge_to_the_worst(
+    chaoskit: Callable[..., Said], here: Path, runs: Runs, calm: Any, hasty: Any, code: int
+) -> None:
+    write(here)
+    runs.comes_to = {"calm": calm, "hasty": hasty}
+    assert chaoskit("run", "it.yaml").code == code
+    assert chaoskit("run", "it.yaml", "--quiet").code == code
+
+
+def test_an_interrupt_ends_the_whole_command(chaoskit: Callable[..., Said], here: Path, runs: Runs) -> None:
+    write(here)
+    runs.comes_to = {"calm": {"interrupted": True, "verdict": Verdict.INCONCLUSIVE}}
+    chaoskit("run", "it.yaml")
+    assert runs.asked == [("it", "calm", 1)]
+
+
+def test_what_could_not_run_is_told_and_the_others_go_on(chaoskit: Callable[..., Said], here: Path, runs: Runs) -> None:
+    write(here)
+    runs.comes_to = {
+        "calm": DeployError("web did not start", hint="look", detail="no licence"),
+        "hasty": Verdict.REFUTED,
+    }
+    code, out, err = chaoskit("run", "it.yaml")
+    assert code == 4
+    assert "web did not start" in err and "hint: look" in err and "  | no licence" in err
+    assert "1 of 2 runs as expected" in out
+    assert len(runs.asked) == 2
+
+
+def test_nothing_runs_where_a_file_is_wrong(chaoskit: Callable[..., Said], here: Path, runs: Runs) -> None:
+    write(here)
+    (here / "bad.yaml").write_text((here / "it.yaml").read_text().replace("title:", "titel:"))
+    code, _, err = chaoskit("run", "it.yaml", "bad.yaml")
+    assert code == 2
+    assert "bad.yaml:1:1" in err
+    assert not runs.asked
+    assert chaoskit("run", "nowhere.yaml").code == 2
+    (here / "empty").mkdir()
+    assert "no experiment in empty/" in chaoskit("run", "empty").err
+
+
+def test_json_is_the_only_thing_on_standard_output(chaoskit: Callable[..., Said], here: Path, runs: Runs) -> None:
+    write(here)
+    runs.comes_to = {"hasty": Verdict.INCONCLUSIVE}
+    code, out, err = chaoskit("run", "it.yaml", "--json")
+    assert code == 3
+    document = json.loads(out)
+    assert document["verdict"] == "inconclusive"
+    assert [run["variant"] for run in document["runs"]] == ["calm", "hasty"]
+    assert "inconclusive" in err
+
+
+def test_quiet_is_one_line_for_each_run(chaoskit: Callable[..., Said], here: Path, runs: Runs) -> None:
+    write(here)
+    runs.comes_to = {"hasty": Verdict.SUPPORTED}
+    _, out, _ = chaoskit("run", "it.yaml", "--quiet")
+    assert out.splitlines() == [
+        "✓ supported as expected  Pages come although the api is slow [calm]",
+        "✓ supported, expected refuted  Pages come although the api is slow [hasty]",
+    ]
+
+
+def test_what_pipelines_read_is_written(chaoskit: Callable[..., Said], here: Path, runs: Runs) -> None:
+    write(here)
+    runs.comes_to = {"hasty": Verdict.REFUTED}
+    (here / "summary.md").write_text("before\n")
+    assert chaoskit("run", "it.yaml", "--junit", "out/junit.xml", "--summary", "summary.md").code == 0
+    assert len(ElementTree.parse(here / "out" / "junit.xml").getroot()) == 2
+    summary = (here / "summary.md").read_text()
+    assert summary.startswith("before\n")
+    assert "2 of 2 runs as expected" in summary
