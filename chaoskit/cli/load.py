@@ -34,6 +34,8 @@ _TOKEN = "CHAOSKIT_LOAD_TOKEN"  # noqa: S105 - the name of the variable that hol
 @click.option("--method", help="Default: GET, or POST with a body.")
 @click.option("-H", "--header", "headers", multiple=True, metavar="'NAME: VALUE'", help="Of every request.")
 @click.option("--body", help="Sent as it is; as JSON where it is an object or a list.")
+@click.option("--locustfile", type=click.Path(exists=True, dir_okay=False), metavar="FILE",
+              help="Users of this file instead of requests; runs its code.")  # fmt: skip
 @click.option("--expect", "expects", multiple=True, metavar="THRESHOLD",
               help="Such as 'p95 < 200ms' or 'error_rate of checkout < 1%' (may be repeated).")  # fmt: skip
 @click.option("--judge", type=click.Choice(["interval", "point"]), default="interval", show_default=True,

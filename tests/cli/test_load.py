@@ -90,6 +90,22 @@ def test_a_file_says_what_is_sent(tmp_path: Path) -> None:
     assert paths == {b"/a/7", b"/a/8", b"/b"}
 
 
+def test_users_of_a_locustfile_are_run_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from locust import FastHttpUser, constant, task\n"
+        "class Mine(FastHttpUser):\n"
+        "    wait_time = constant(0.05)\n"
+        "    @task\n"
+        "    def look(self):\n"
+        "        self.client.get('/look')\n"
+    )
+    with Server(polite) as server:
+        done = chaoskit(server.url, "--locustfile", "mine.py", "--users", "3", "--for", "2s", "--json", cwd=tmp_path)
+        assert len(server.requests) > 30
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["runs"][0]["load"]["/look"]["load"]["failures"] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

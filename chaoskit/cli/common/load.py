@@ -126,6 +126,9 @@ def _spec(base: LoadSpec | None, given: Mapping[str, Any], path: str) -> LoadSpe
     fields: dict[str, Any] = {}
     if base is not None:
         fields = {LoadSpec.model_fields[name].alias or name: getattr(base, name) for name in base.model_fields_set}
+    elif given["locustfile"]:
+        fields["locustfile"] = str(Path(given["locustfile"]).absolute())
+        fields["users"] = given["users"] or 10
     else:
         fields["requests"] = [_request(given, each) for each in (given["paths"] or (path or "/",))]
     if given["rate"] and given["users"]:
