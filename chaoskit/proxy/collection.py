@@ -20,9 +20,15 @@ __all__ = ["ApiError", "Collection", "proxies_json", "proxy_json", "toxic_json"]
 _RUN_PART = re.compile(r"^chaoskit-[0-9a-f]{8}-")
 """What tells one run's toxics from another's: no part of what the seed decides, or no run could be repeated."""
 
-_PROXY = {"name": "string", "listen": "string", "upstream": "string", "enabled": "bool"}
+_PROXY = {"name": "string", "listen": "string", "upstream": "string", "enabled": "bool", "Logger": "zerolog.Logger"}
 _OURS = {"protocol": "string", "tap": "bool", "toxics": "any"}
-_TOXIC = {"name": "string", "type": "string", "stream": "string", "toxicity": "float32", "attributes": "any"}
+_TOXIC = {
+    "name": "string",
+    "type": "string",
+    "stream": "string",
+    "toxicity": "float32",
+    "attributes": "toxics.NoopToxic",
+}
 _PROTOCOLS = ("http", "tcp", "postgres", "redis")
 _POPULATE_ITEM = 'struct { toxiproxy.Proxy; Enabled *bool "json:\\"enabled\\"" }'
 
@@ -152,9 +158,8 @@ class Collection:
         return items
 
     def _populate_item(self, item: Value) -> dict[str, object]:
-        plain = {name: kind for name, kind in _PROXY.items() if name != "enabled"} | self._extra_fields()
-        read = gojson.fields(item, plain, ".Proxy", _POPULATE_ITEM)
-        return read | gojson.fields(item, {"enabled": "bool"}, "", _POPULATE_ITEM)
+        types = _PROXY | self._extra_fields()
+        return gojson.fields(item, types, ".Proxy", _POPULATE_ITEM, owners={"enabled": ""})
 
     async def _add_or_replace(self, read: dict[str, object]) -> Proxy:
         existing = self.proxies.get(str(read["name"]))
@@ -231,11 +236,6 @@ class Collection:
             read = gojson.fields(value, _TOXIC | extra, "ToxicWrapper", "toxics.ToxicWrapper")
         except GoError as error:
             raise _bad_body(error) from None
-        given = read.get("attributes")
-        if not isinstance(given, (dict, type(None))):
-            kind = gojson.shown_kind(given)  # type: ignore[arg-type]  # it came out of JSON
-            place = "Go struct field ToxicWrapper.attributes of type toxics.NoopToxic"
-            raise _bad_body(GoError(f"json: cannot unmarshal {kind} into {place}"))
         stream = str(read.get("stream", "downstream"))
         if stream.lower() not in ("upstream", "downstream"):
             raise ApiError("stream was invalid, can be either upstream or downstream", 400)
@@ -257,7 +257,10 @@ class Collection:
         )
         if self.context.strict:
             toxic.attributes = dict.fromkeys(kind_of.attributes, 0)
-        toxic.attributes |= _attributes(kind_of, given)
+        try:
+            toxic.attributes |= _attributes(kind_of, read.get("attributes"))
+        except GoError as error:
+            raise _bad_body(error) from None
         if "ttl" in read:
             toxic.ttl = _number(read["ttl"]) / 1000
         self._check(toxic.kind, toxic.attributes, toxic.toxicity, toxic.ttl)
@@ -265,32 +268,22 @@ class Collection:
         return toxic
 
     def change_toxic(self, proxy: Proxy, toxic: Toxic, body: bytes) -> None:
-        value = _read(body)
+        types = {"attributes": f"toxics.{toxic.kind.go_name}", "toxicity": "float32"}
+        nested = {"attributes": lambda given: _attributes(toxic.kind, given)}
         try:
-            read = gojson.fields(value, {"attributes": "any", "toxicity": "float32"}, "", _UPDATE)
-            attributes = _attributes(toxic.kind, read.get("attributes"))
+            read = gojson.fields(_read(body), types, "", _UPDATE, nested=nested)
         except GoError as error:
-            if self.context.strict:  # a real one has filled in what it could read before it failed
-                self._keep_partial(toxic, value)
+            partial = error.partial.get("attributes")
+            if self.context.strict and isinstance(partial, dict):
+                toxic.attributes |= partial  # a real one has filled in what it could read before it failed
             raise _bad_body(error) from None
-        except ApiError:
-            if self.context.strict:
-                self._keep_partial(toxic, value)
-            raise
+        attributes = read.get("attributes", {})
+        assert isinstance(attributes, dict)
         toxicity = _number(read.get("toxicity", toxic.toxicity))
         self._check(toxic.kind, toxic.attributes | attributes, toxicity, None)
         toxic.attributes |= attributes
         toxic.toxicity = toxicity
         proxy.update_toxic(toxic)
-
-    def _keep_partial(self, toxic: Toxic, value: Value) -> None:
-        if isinstance(value, dict):
-            given = {key.lower(): item for key, item in value.items()}.get("attributes")
-            try:
-                toxic.attributes |= _attributes(toxic.kind, given)
-            except ApiError as error:
-                if isinstance(error.__cause__, GoError):
-                    toxic.attributes |= error.__cause__.partial
 
     def _check(self, kind: Kind, attributes: Mapping[str, object], toxicity: float, ttl: float | None) -> None:
         if self.context.strict:
@@ -318,17 +311,16 @@ def _number(value: object) -> float:
 
 
 def _attributes(kind: Kind, given: object) -> dict[str, object]:
+    """Raises GoError for the first of a wrong type, ApiError for one of ours."""
     types = {name: _GO_TYPES.get(attribute.kind, attribute.kind) for name, attribute in kind.attributes.items()}
-    try:
-        read = gojson.fields(given, types, kind.go_name or kind.name, f"toxics.{kind.go_name}", "attributes.")  # type: ignore[arg-type]  # it came out of JSON
-    except GoError as error:
-        raise _bad_body(error) from error
-    for name, value in read.items():
-        wanted = kind.attributes[name].kind
+    name = kind.go_name or kind.name
+    read = gojson.fields(given, types, name, f"toxics.{name}", "attributes.")  # type: ignore[arg-type]  # out of JSON
+    for key, value in read.items():
+        wanted = kind.attributes[key].kind
         if wanted == "object" and not isinstance(value, dict):
-            raise ApiError(f"bad request body: {name} must be an object", 400)
+            raise ApiError(f"bad request body: {key} must be an object", 400)
         if wanted == "number" and (isinstance(value, bool) or not isinstance(value, (int, float))):
-            raise ApiError(f"bad request body: {name} must be a number", 400)
+            raise ApiError(f"bad request body: {key} must be a number", 400)
     return read
 
 

@@ -10,7 +10,7 @@ import json
 import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Union
 
 __all__ = ["GoError", "Number", "Raw", "Value", "decode", "dump", "fields", "float32_text", "shown_kind"]
@@ -60,8 +60,9 @@ def decode(body: bytes) -> Value:
     except (ValueError, RecursionError):
         _Scanner(body.decode("latin-1"), start).value()
         raise GoError("exceeded max depth") from None
-    if text[start] in "NI" or "NaN" in text or "Infinity" in text:
-        _Scanner(body.decode("latin-1"), start).value()  # Python reads these words, Go does not
+    if isinstance(value, Number) or "NaN" in text or "Infinity" in text:
+        # Python reads these words and Go does not, and it ends a bare number where Go would read on.
+        _Scanner(body.decode("latin-1"), start).value()
     result: Value = value
     return result
 
@@ -216,11 +217,20 @@ def shown_kind(value: Value, number: bool = False) -> str:
     return "array" if isinstance(value, list) else "object"
 
 
-def fields(value: Value, types: Mapping[str, str], struct_name: str, whole: str, prefix: str = "") -> dict[str, object]:
-    """Read an object into `types` (JSON key → Go type: string, bool, int, int64, float32, any), as Go fills a struct.
+def fields(
+    value: Value,
+    types: Mapping[str, str],
+    struct_name: str,
+    whole: str,
+    prefix: str = "",
+    nested: Mapping[str, Callable[[Value], object]] | None = None,
+    owners: Mapping[str, str] | None = None,
+) -> dict[str, object]:
+    """Read an object into `types` (JSON key → Go type: string, bool, int, int64, float32, a struct, or any) as Go does.
 
     Keys match without regard to case, unknown ones and nulls are skipped, a later key wins. The first value of a wrong
     type raises, after all the others were read. `struct_name`, `whole` and `prefix` are the words of that message.
+    `nested` reads the objects of some keys further, `owners` are other names than `struct_name` for some keys.
     """
     if value is None:
         return {}
@@ -235,9 +245,15 @@ def fields(value: Value, types: Mapping[str, str], struct_name: str, whole: str,
             continue
         try:
             found[name] = _converted(item, types[name])
+            if nested and name in nested:
+                found[name] = nested[name](item)
         except _Unfit as unfit:
-            place = f"{struct_name}.{prefix}{name} of type {types[name]}"
+            owner = (owners or {}).get(name, struct_name)
+            place = f"{owner}.{prefix}{name} of type {types[name]}"
             first = first or f"json: cannot unmarshal {unfit} into Go struct field {place}"
+        except GoError as error:
+            found[name] = error.partial
+            first = first or str(error)
     if first:
         raise GoError(first, found)
     return found
@@ -249,6 +265,8 @@ class _Unfit(Exception):
 
 def _converted(value: Value, kind: str) -> object:
     if kind == "any":
+        return value
+    if "." in kind and isinstance(value, dict):
         return value
     if kind == "string" and isinstance(value, str):
         return value

@@ -259,8 +259,17 @@ class TestToxics:
 
     @pytest.mark.parametrize(
         ("toxicity", "shown"),
-        [(0.1, "0.1"), (0, "0"), (7, "7"), (-3, "-3"), (0.3333333333, "0.33333334"), (123456789, "123456790")]
-        + [(1e21, "1e+21"), (-3.25e-7, "-3.25e-7"), (None, "1")],
+        [
+            (0.1, "0.1"),
+            (0, "0"),
+            (7, "7"),
+            (-3, "-3"),
+            (0.3333333333, "0.33333334"),
+            (123456789, "123456790"),
+            (1e21, "1e+21"),
+            (-3.25e-07, "-3.25e-7"),
+            (None, "1"),
+        ],
     )
     def test_toxicity_is_a_float32_without_a_range(self, server: Api, toxicity: object, shown: str) -> None:
         data = server.raw("POST", "/proxies/p/toxics", {"type": "noop", "toxicity": toxicity})[2]
@@ -279,38 +288,50 @@ class TestToxics:
             (
                 {"type": "latency", "attributes": {"latency": "x"}},
                 400,
-                "bad request body: json: cannot unmarshal string into Go struct field "
-                "LatencyToxic.attributes.latency of type int64",
+                (
+                    "bad request body: json: cannot unmarshal string into Go struct field "
+                    "LatencyToxic.attributes.latency of type int64"
+                ),
             ),
             (
                 {"type": "latency", "attributes": {"jitter": 1.5}},
                 400,
-                "bad request body: json: cannot unmarshal number 1.5 into Go struct field "
-                "LatencyToxic.attributes.jitter of type int64",
+                (
+                    "bad request body: json: cannot unmarshal number 1.5 into Go struct field "
+                    "LatencyToxic.attributes.jitter of type int64"
+                ),
             ),
             (
                 {"type": "slicer", "attributes": {"average_size": True}},
                 400,
-                "bad request body: json: cannot unmarshal bool into Go struct field "
-                "SlicerToxic.attributes.average_size of type int",
+                (
+                    "bad request body: json: cannot unmarshal bool into Go struct field "
+                    "SlicerToxic.attributes.average_size of type int"
+                ),
             ),
             (
                 {"type": "latency", "attributes": []},
                 400,
-                "bad request body: json: cannot unmarshal array into Go struct field "
-                "ToxicWrapper.attributes of type toxics.NoopToxic",
+                (
+                    "bad request body: json: cannot unmarshal array into Go struct field "
+                    "ToxicWrapper.attributes of type toxics.NoopToxic"
+                ),
             ),
             (
                 {"type": "latency", "toxicity": "x"},
                 400,
-                "bad request body: json: cannot unmarshal string into Go struct field "
-                "ToxicWrapper.toxicity of type float32",
+                (
+                    "bad request body: json: cannot unmarshal string into Go struct field "
+                    "ToxicWrapper.toxicity of type float32"
+                ),
             ),
             (
                 '{"type":"latency","toxicity":1e50}',
                 400,
-                "bad request body: json: cannot unmarshal number 1e50 into Go struct field "
-                "ToxicWrapper.toxicity of type float32",
+                (
+                    "bad request body: json: cannot unmarshal number 1e50 into Go struct field "
+                    "ToxicWrapper.toxicity of type float32"
+                ),
             ),
         ],
     )
@@ -389,8 +410,10 @@ class TestPopulate:
             ([P, {"name": "b"}], "missing required field: upstream at proxy 2"),
             (
                 {},
-                "bad request body: json: cannot unmarshal object into Go value of type "
-                '[]struct { toxiproxy.Proxy; Enabled *bool "json:\\"enabled\\"" }',
+                (
+                    "bad request body: json: cannot unmarshal object into Go value of type "
+                    '[]struct { toxiproxy.Proxy; Enabled *bool "json:\\"enabled\\"" }'
+                ),
             ),
             (
                 [{"name": 1}],

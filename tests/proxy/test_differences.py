@@ -330,8 +330,15 @@ class TestWhoMayAsk:
 def test_the_server_tells_its_port_to_whoever_started_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as door:
         process = subprocess.Popen(
-            [sys.executable, "-m", "chaoskit.proxy.server", "--port", "0"]
-            + ["--announce", f"127.0.0.1:{door.getsockname()[1]}"],
+            [
+                sys.executable,
+                "-m",
+                "chaoskit.proxy.server",
+                "--port",
+                "0",
+                "--announce",
+                f"127.0.0.1:{door.getsockname()[1]}",
+            ],
             cwd=ROOT,
         )
         try:

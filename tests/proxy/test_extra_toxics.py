@@ -68,7 +68,7 @@ class TestCorrupt:
     def test_each_byte_is_hit_once_at_most_and_by_one_bit(self, data: bytes, share: float, seed: int) -> None:
         spoilt = corrupted(data, share, random.Random(seed))
         assert len(spoilt) == len(data)
-        assert all(bin(a ^ b).count("1") <= 1 for a, b in zip(spoilt, data, strict=True))
+        assert all((a ^ b).bit_count() <= 1 for a, b in zip(spoilt, data, strict=True))
         assert corrupted(data, share, random.Random(seed)) == spoilt
 
     def test_the_share_is_what_was_asked(self) -> None:

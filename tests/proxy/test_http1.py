@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import httptools
 import pytest
 from hypothesis import given, settings
@@ -51,7 +53,7 @@ def read(parser: Requests | Responses, data: bytes, cuts: list[int]) -> list[tup
     messages: list[tuple[str, bytes, bytes]] = []
     body: list[bytes] = []
     places = sorted({0, len(data), *(cut % (len(data) + 1) for cut in cuts)})
-    for begin, end in zip(places, places[1:], strict=False):
+    for begin, end in itertools.pairwise(places):
         piece, at = data[begin:end], 0
         while at < len(piece):
             event, to = parser.step(piece, at)
