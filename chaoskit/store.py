@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import tempfile
@@ -26,7 +27,7 @@ from chaoskit.model.history import History, Phase
 from chaoskit.model.observation import Observation
 from chaoskit.model.run import FORMAT_VERSION, Run
 
-__all__ = ["HISTORY", "RUN", "Store", "history_of", "load_run", "save_run", "slug", "write_atomically"]
+__all__ = ["HISTORY", "RUN", "Store", "history_of", "load_run", "read_run", "save_run", "slug", "write_atomically"]
 
 HISTORY = "history.jsonl"
 RUN = "run.json"
@@ -108,11 +109,35 @@ class Store:
 
 def save_run(folder: Path, run: Run) -> None:
     """Write `run.json`."""
-    write_atomically(folder / RUN, msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n")
+    data = msgspec.json.encode(_endless_as_text(msgspec.to_builtins(run)))
+    write_atomically(folder / RUN, msgspec.json.format(data, indent=1) + b"\n")
+
+
+def _endless_as_text(value: object) -> object:
+    """JSON has no infinity, and a measured one (a p95 that no request reached) must come back as what it was."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _endless_as_text(one) for key, one in value.items()}
+    return [_endless_as_text(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def load_run(folder: Path) -> tuple[Run, History]:
-    """Read a run back. Raises UsageError where it is not one, or of a format that this version does not read."""
+    """Read a run and its history back. Raises UsageError where it is not one, or of a format that this version does not
+    read."""
+    run = read_run(folder)
+    try:
+        lines = (folder / HISTORY).read_bytes()
+        observations = msgspec.json.Decoder(Observation).decode_lines(lines)
+    except FileNotFoundError as error:
+        raise UsageError(f"{folder} holds no finished run ({HISTORY} is missing)") from error
+    except msgspec.DecodeError as error:
+        raise UsageError(f"{folder}: not a run of chaoskit: {error}") from error
+    return run, history_of(run, observations)
+
+
+def read_run(folder: Path) -> Run:
+    """Read `run.json` alone. Raises UsageError as `load_run`."""
     try:
         data = (folder / RUN).read_bytes()
         version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("format_version", msgspec.Raw(b"null"))
@@ -122,14 +147,11 @@ def load_run(folder: Path) -> tuple[Run, History]:
                 f" ({FORMAT_VERSION})",
                 hint="read it with the version of chaoskit that wrote it",
             )
-        run = msgspec.json.decode(data, type=Run)
-        lines = (folder / HISTORY).read_bytes()
-        observations = msgspec.json.Decoder(Observation).decode_lines(lines)
+        return msgspec.json.decode(data, type=Run, strict=False)  # not strict: infinities are texts
     except FileNotFoundError as error:
-        raise UsageError(f"{folder} holds no finished run ({Path(str(error.filename)).name} is missing)") from error
+        raise UsageError(f"{folder} holds no finished run ({RUN} is missing)") from error
     except msgspec.DecodeError as error:
         raise UsageError(f"{folder}: not a run of chaoskit: {error}") from error
-    return run, history_of(run, observations)
 
 
 def history_of(run: Run, observations: list[Observation]) -> History:

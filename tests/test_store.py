@@ -1,6 +1,7 @@
 """Runs are kept in dated folders, found by what people type, and judge the same when read back."""
 
 import json
+import math
 from pathlib import Path
 
 import msgspec
@@ -8,8 +9,8 @@ import pytest
 
 from chaoskit.errors import UsageError
 from chaoskit.model.run import Run
-from chaoskit.model.verdict import Verdict
-from chaoskit.store import HISTORY, RUN, Store, load_run, save_run
+from chaoskit.model.verdict import Finding, Verdict
+from chaoskit.store import HISTORY, RUN, Store, load_run, read_run, save_run
 from chaoskit.testing import HistoryBuilder
 
 
@@ -42,6 +43,17 @@ def test_a_run_comes_back_as_it_was(tmp_path: Path) -> None:
     assert again == run
     assert history.during("fault").load().requests == 202, "two were in flight when the fault went in"
     assert folder.name == "1970-01-01T00-00-00Z-protected"
+
+
+def test_what_has_no_end_comes_back_without_end(tmp_path: Path) -> None:
+    endless = Finding(
+        hypothesis="latency", kind="latency", verdict=Verdict.REFUTED, because="none succeeded", expected="p95 ≤ 1 s",
+        measured=math.inf, interval=(0.5, math.inf), unit="s",
+    )  # fmt: skip
+    run = msgspec.structs.replace(saved(tmp_path), findings=[endless])
+    save_run(tmp_path, run)
+    assert "Infinity" not in (tmp_path / "run.json").read_text()
+    assert read_run(tmp_path) == run
 
 
 def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path: Path) -> None:

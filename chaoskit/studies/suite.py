@@ -7,18 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from chaoskit.document import read_text
-from chaoskit.errors import FileError
-from chaoskit.model.run import FORMAT_VERSION, Run
+from chaoskit.errors import FileError, UsageError
+from chaoskit.model.run import Run
 from chaoskit.model.statistics import Trend, trend
 from chaoskit.model.units import duration_text
 from chaoskit.model.verdict import Finding, Verdict
 from chaoskit.reporters.answer import answer, measure_text
 from chaoskit.reporters.file import write_text
 from chaoskit.reporters.html import render
-from chaoskit.store import RUN
+from chaoskit.store import RUN, read_run
 from chaoskit.studies.chances import Chances, chances_of
 
 __all__ = ["Cell", "Group", "Row", "Series", "Suite", "collect", "index_html", "write_index"]
@@ -163,9 +161,9 @@ def collect(root: Path, most: int = MOST_RUNS) -> Suite:
                 continue
             where = folder.relative_to(root)
             try:
-                run = _read(folder / RUN)
-            except (msgspec.DecodeError, _OtherVersion) as error:
-                unread.append((str(where), str(error)))
+                run = read_run(folder)
+            except UsageError as error:
+                unread.append((str(where), error.message.removeprefix(f"{folder / RUN}: ").removeprefix(f"{folder}: ")))
                 continue
             kept = by_variant.setdefault(run.variant or "", [])
             if len(kept) < most:
@@ -175,18 +173,6 @@ def collect(root: Path, most: int = MOST_RUNS) -> Suite:
     latest = [row.latest.run for group in groups for row in group.rows]
     groups.sort(key=lambda group: (group.as_expected, group.name))  # what needs a look first
     return Suite(tuple(groups), tuple(unread[:50]), chances_of(latest))
-
-
-class _OtherVersion(Exception):
-    """A run that another version of chaoskit wrote."""
-
-
-def _read(path: Path) -> Run:
-    data = path.read_bytes()
-    version = msgspec.json.decode(data, type=dict[str, msgspec.Raw]).get("format_version", msgspec.Raw(b"none"))
-    if bytes(version) != str(FORMAT_VERSION).encode():
-        raise _OtherVersion(f"format version {bytes(version).decode()}; this chaoskit reads {FORMAT_VERSION}")
-    return msgspec.json.decode(data, type=Run)
 
 
 def _group(name: str, by_variant: dict[str, list[Kept]]) -> Group:

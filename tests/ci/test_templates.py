@@ -1,0 +1,133 @@
+"""The GitHub action and the GitLab template: their steps run in a shell, on a suite that holds and one that fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parent.parent.parent
+E2E = ROOT / "tests" / "e2e"
+
+pytestmark = pytest.mark.live
+
+
+def read(name: str) -> dict:
+    return YAML(typ="safe").load(ROOT / name)
+
+
+@dataclass
+class Shell:
+    """A checkout with the tiny target, and a chaoskit on PATH."""
+
+    folder: Path
+    env: dict[str, str]
+
+    def run(self, script: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script], cwd=self.folder,
+            env={**self.env, **env}, capture_output=True, text=True, timeout=110, check=False,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def shell(tmp_path: Path, state_folder: Path) -> Shell:
+    folder = tmp_path / "checkout"
+    (folder / "experiments").mkdir(parents=True)
+    (folder / "targets").symlink_to(E2E / "targets")
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    command = bin_folder / "chaoskit"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m chaoskit "$@"\n')
+    command.chmod(0o755)
+    env = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}", "CHAOSKIT_STATE": str(state_folder)}
+    env["PYTHONPATH"] = str(ROOT)
+    return Shell(folder, env)
+
+
+def suite(shell: Shell, *, holds: bool) -> None:
+    """Put one experiment into the checkout: the patient variant, or the hasty one that is wrongly expected to hold."""
+    text = (E2E / "experiments" / "back-100ms-slower.yaml").read_text()
+    before, _, variants = text.partition("variants:\n")
+    hasty = re.search(r"env: (\{middle.*?\}\})", variants).group(1)
+    env = "" if holds else f", env: {hasty}"
+    (shell.folder / "experiments" / "one.yaml").write_text(f"{before}variants:\n  only: {{expect: supported{env}}}\n")
+
+
+def inputs(action: dict, **changed: str) -> dict[str, str]:
+    return {name: changed.get(name.replace("-", "_"), one["default"]) for name, one in action["inputs"].items()}
+
+
+def filled(text: str, values: dict[str, str]) -> str:
+    return re.sub(r"\$\{\{ inputs\.([a-z-]+) \}\}", lambda match: values[match.group(1)], text)
+
+
+def artifacts(folder: Path, *, holds: bool) -> None:
+    """What a pipeline keeps, of one run."""
+    junit = ElementTree.parse(folder / "junit.xml").getroot()
+    assert (junit.get("failures") == "0") is holds
+    events = [json.loads(line) for line in (folder / "events.ndjson").read_text().splitlines()]
+    assert (events[0]["event"], events[-1]["event"]) == ("begin", "end")
+    assert events[-1]["verdict"] == ("supported" if holds else "refuted")
+    assert f"{int(holds)} of 1 runs came out as expected" in (folder / "index.html").read_text()
+    [result] = [path for path in folder.glob("*/*/result.json") if not path.parent.is_symlink()]
+    assert json.loads(result.read_text())["verdict"] == ("supported" if holds else "refuted")
+    assert (result.parent / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("holds", [True, False], ids=["holds", "fails"])
+def test_the_github_action(shell: Shell, tmp_path: Path, holds: bool) -> None:
+    suite(shell, holds=holds)
+    action = read("action.yml")
+    values = inputs(action, install="")
+    output, summary = tmp_path / "output", tmp_path / "summary.md"
+    code, said = 0, ""
+    for step in action["runs"]["steps"]:
+        if "run" in step:
+            assert step["shell"] == "bash"
+            assert "${{" not in step["run"], "inputs come through the environment"
+            env = {name: filled(text, values) for name, text in step["env"].items()}
+            done = shell.run(step["run"], **env, GITHUB_OUTPUT=str(output), GITHUB_STEP_SUMMARY=str(summary))
+            code, said = done.returncode, done.stdout + done.stderr
+            assert code == 0 or step.get("id") == "run", said
+    assert code == (0 if holds else 1), said
+    assert f"exit-code={code}\n" in output.read_text()
+    assert summary.read_text().startswith("## ✅ supported" if holds else "## ❌ refuted")
+    assert ("::error file=experiments/one.yaml,line=" in said) is not holds
+    artifacts(shell.folder / "reports", holds=holds)
+
+
+def test_the_actions_inputs_cannot_run_anything(shell: Shell, tmp_path: Path) -> None:
+    [run] = [step for step in read("action.yml")["runs"]["steps"] if step.get("id") == "run"]
+    env = {
+        "EXPERIMENTS": "$(touch hacked) ;touch hacked",
+        "ARGS": "`touch hacked`",
+        "STORE": "r",
+        "ACCEPT_INCONCLUSIVE": "",
+    }
+    (shell.folder / "r").mkdir()
+    done = shell.run(run["run"], **env, GITHUB_OUTPUT=str(tmp_path / "o"), GITHUB_STEP_SUMMARY=str(tmp_path / "s"))
+    assert done.returncode == 2
+    assert not (shell.folder / "hacked").exists()
+
+
+@pytest.mark.parametrize("holds", [True, False], ids=["holds", "fails"])
+def test_the_gitlab_template(shell: Shell, holds: bool) -> None:
+    suite(shell, holds=holds)
+    job = read("ci/chaoskit.gitlab-ci.yml")[".chaoskit"]
+    variables = {**job["variables"], "CHAOSKIT_INSTALL": ""}
+    done = shell.run("\n".join([*job["before_script"], *job["script"]]), **variables)
+    assert done.returncode == (0 if holds else 1), done.stdout + done.stderr
+    remarks = json.loads((shell.folder / job["artifacts"]["reports"]["codequality"]).read_text())
+    assert [one["severity"] for one in remarks] == ([] if holds else ["major"] * len(remarks))
+    assert bool(remarks) is not holds
+    artifacts(shell.folder / "reports", holds=holds)
+    assert "refuted" in (shell.folder / "reports" / "summary.md").read_text() or holds
