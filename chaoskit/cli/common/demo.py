@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +32,13 @@ def _walk(root: Path, places: tuple[str, ...]) -> Iterator[tuple[Path, Path]]:
     for place in places:
         path = root / place
         for file in [path] if path.is_file() else sorted(path.rglob("*")):
-            if file.is_file() and not _NEVER & set(file.parts):
+            if file.is_file() and not _NEVER & set(file.parts) and (place != "experiments" or _on_shop(file)):
                 yield file.relative_to(root), file
+
+
+def _on_shop(file: Path) -> bool:
+    """Whether an experiment asks about the shop: there may be others beside it."""
+    return re.search(r"^target: shop$", file.read_text(encoding="utf-8"), re.MULTILINE) is not None
 
 
 def write_demo(folder: Path, *, force: bool) -> list[Path]:
