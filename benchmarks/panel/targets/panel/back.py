@@ -55,7 +55,7 @@ async def every(request: web.Request) -> web.Response:
 @routes.get("/health/ready")
 @routes.get("/health/live")
 async def healthy(request: web.Request) -> web.Response:
-    return web.Response(text="ok")
+    return web.json_response({"ok": True})
 
 
 async def forget(app: web.Application) -> None:
