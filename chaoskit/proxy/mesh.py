@@ -10,14 +10,14 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from chaoskit.errors import ProxyError
-from chaoskit.interfaces import Address, Emit, Launcher, ProxyPlace
+from chaoskit.errors import ProxyError, UndoError
+from chaoskit.interfaces import Address, Emit, Launcher, ProxyPlace, UndoOwner
 from chaoskit.model.topology import Edge
 from chaoskit.model.undo import JSON, Undo
 from chaoskit.proxy.client import ProxyInfo, Toxiproxy
 from chaoskit.proxy.servers import Server, served_at, start_embedded, start_real
 from chaoskit.proxy.tap_stream import read_taps
-from chaoskit.proxy.undo import Place, delete_undo, enabled_undo, toxics_undo
+from chaoskit.proxy.undo import DeleteProxy, Place, RemoveContainer, delete_undo, enabled_undo, toxics_undo
 
 __all__ = ["Control", "Mesh"]
 
@@ -123,7 +123,9 @@ class Mesh:
             self._tap = start_embedded(self._launcher, self._seed)
         if self._toxiproxy == "real":
             placed = self._place
-            self._real = start_real(self._launcher) if placed is None else served_at(placed, "real", self._seed)
+            self._real = (
+                start_real(self._launcher, self._promise) if placed is None else served_at(placed, "real", self._seed)
+            )
 
     @property
     def served_by(self) -> str:
@@ -151,8 +153,7 @@ class Mesh:
         name = edge.name if server.ours else f"{self._mark}-{edge.name}".replace("->", "-to-")
         if not server.ours:
             undo = delete_undo(edge.name, Place(server.client.locator, name, ours=False))
-            self._will_undo(undo)
-            self._made.append(undo)
+            self._promise(undo)
         if self._place is not None and server.ours:
             made = server.client.create(name, str(upstream), listen=self._place.listen("real", edge))
             return name, self._reached("real", edge, made)
@@ -164,6 +165,10 @@ class Mesh:
     def _reached(self, serving: str, edge: Edge, made: ProxyInfo) -> Address:
         address = _address(made)
         return address if self._place is None else self._place.reached(serving, edge, address)
+
+    def _promise(self, undo: Undo) -> None:
+        self._will_undo(undo)
+        self._made.append(undo)
 
     def control(self, edge: Edge) -> Control:
         """Raises ProxyError where no proxy stands on it."""
@@ -185,22 +190,27 @@ class Mesh:
         with self._lock:
             made, self._made = self._made, []
             self._controls.clear()
-        failed: ProxyError | None = None
+        failed: UndoError | None = None
         for undo in made:
-            try:
-                self._delete(undo)
-            except ProxyError as error:
-                failed = error  # it stays in the journal, and the others must go too
+            if undo.owner == DeleteProxy.kind:
+                failed = self._undo(DeleteProxy, undo) or failed
         for server in (self._tap, self._real):
             if server is not None and server.child is not None:
                 server.child.stop()
+        for undo in made:
+            if undo.owner == RemoveContainer.kind:
+                failed = self._undo(RemoveContainer, undo) or failed
         if failed is not None:
             raise failed
 
-    def _delete(self, undo: Undo) -> None:
-        for place in Place.all_of(undo):
-            Toxiproxy(place.url).delete(place.proxy)
+    def _undo(self, owner: type[UndoOwner], undo: Undo) -> UndoError | None:
+        """What it could not do stays in the journal, and the others are undone all the same."""
+        try:
+            owner.apply_undo(undo, None)
+        except UndoError as error:
+            return error
         self._done(undo.id)
+        return None
 
     def _running(self) -> Server:
         if self._tap is None:

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import shutil
 import socket
 import sys
 import time
+from collections.abc import Callable
 
 from chaoskit.errors import MissingPart, ProxyError
 from chaoskit.interfaces import Child, Launcher, LaunchSpec, ProxyPlace
+from chaoskit.model.undo import Undo
 from chaoskit.proxy.client import Gone, Toxiproxy
-from chaoskit.proxy.install import find_toxiproxy
+from chaoskit.proxy.install import VERSION, find_toxiproxy
+from chaoskit.proxy.undo import container_undo
 
-__all__ = ["Server", "served_at", "start_embedded", "start_real"]
+__all__ = ["IMAGE", "Server", "served_at", "start_embedded", "start_real"]
 
-_PATIENCE = 15.0
+_PATIENCE = 10.0
+_PULL = 120.0
+"""Seconds for a container, whose image may have to be pulled."""
 _TRIES = 3
+IMAGE = f"ghcr.io/shopify/toxiproxy:{VERSION}"
 
 
 class Server:
@@ -81,39 +89,57 @@ def _announced(door: socket.socket, child: Child) -> dict[str, object]:
     return {"error": f"it did not listen within {_PATIENCE:g} s"}
 
 
-def start_real(launcher: Launcher) -> Server:
-    """A real Toxiproxy that is on this machine. Raises MissingPart or ProxyError."""
+def start_real(launcher: Launcher, will_undo: Callable[[Undo], None]) -> Server:
+    """A real Toxiproxy: from PATH or the cache, else its container image. Raises MissingPart or ProxyError."""
     path = find_toxiproxy()
-    if not path:
+    if path:
+        return _start(launcher, path, lambda port, _: (path, "-host", "127.0.0.1", "-port", str(port)))
+    docker = shutil.which("docker")
+    # The container shares the host's network, or it could not reach the services: that is Linux only.
+    if docker is None or sys.platform != "linux":
         raise MissingPart(
-            "there is no toxiproxy-server on PATH or in the cache",
+            "there is no toxiproxy-server on PATH or in the cache, and no Docker to run its image",
             hint="`chaoskit proxy install` gets one; CHAOSKIT_TOXIPROXY=embedded needs none",
         )
+
+    def command(port: int, mark: str) -> tuple[str, ...]:
+        will_undo(container_undo(mark))
+        run = (docker, "run", "--rm", "--name", mark, "--network", "host", IMAGE)
+        return (*run, "-host=127.0.0.1", f"-port={port}")
+
+    return _start(launcher, IMAGE, command, patience=_PULL)
+
+
+def _start(
+    launcher: Launcher, where: str, command: Callable[[int, str], tuple[str, ...]], patience: float = _PATIENCE
+) -> Server:
+    """Launch it on a free port, and again on another one where it does not answer."""
     for number in range(1, _TRIES + 1):
         port = _free_port()
-        argv = (path, "-host", "127.0.0.1", "-port", str(port))
+        mark = f"chaoskit-toxiproxy-{secrets.token_hex(4)}"
         name = "toxiproxy" if number == 1 else f"toxiproxy.{number}"
-        child = launcher.launch(LaunchSpec(name=name, argv=argv, env=dict(os.environ), stop_order=11))
-        server = Toxiproxy(f"http://127.0.0.1:{port}")
-        version = _version_of(server, child)
+        spec = LaunchSpec(name=name, argv=command(port, mark), env=dict(os.environ), stop_order=11)
+        child = launcher.launch(spec)
+        client = Toxiproxy(f"http://127.0.0.1:{port}")
+        version = _version_of(client, child, patience)
         if version:
-            return Server(server, f"toxiproxy {version} at {path}", child)
+            return Server(client, f"toxiproxy {version} at {where}", child)
         child.stop()  # its port was taken in between: it stays up without its API
-    raise ProxyError(f"the Toxiproxy at {path} did not answer")
+    raise ProxyError(f"the Toxiproxy at {where} did not answer")
 
 
 def served_at(place: ProxyPlace, serving: str, seed: int | None) -> Server:
     """A server where the deployer wants it to stand. Raises ProxyError where it does not answer."""
     url, child = place.serve(serving, seed)
     client = Toxiproxy(url)
-    version = _version_of(client, child)
+    version = _version_of(client, child, _PATIENCE)
     if not version:
         raise ProxyError(f"the {serving} proxy server at {url} did not answer")
     return Server(client, "embedded" if serving == "embedded" else f"toxiproxy {version} in a container", child)
 
 
-def _version_of(server: Toxiproxy, child: Child) -> str:
-    until = time.monotonic() + _PATIENCE / _TRIES
+def _version_of(server: Toxiproxy, child: Child, patience: float) -> str:
+    until = time.monotonic() + patience
     while time.monotonic() < until and child.poll() is None:
         try:
             return server.version()

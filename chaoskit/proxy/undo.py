@@ -5,6 +5,7 @@ A server of ours that is gone took everything with it. Somebody else's that does
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Sequence
 
 from chaoskit.errors import ProxyError, UndoError
@@ -12,7 +13,17 @@ from chaoskit.interfaces import System, UndoOwner
 from chaoskit.model.undo import JSON, Undo
 from chaoskit.proxy.client import Gone, NotThere, Toxiproxy
 
-__all__ = ["DeleteProxy", "EnableProxy", "Place", "RemoveToxics", "delete_undo", "enabled_undo", "toxics_undo"]
+__all__ = [
+    "DeleteProxy",
+    "EnableProxy",
+    "Place",
+    "RemoveContainer",
+    "RemoveToxics",
+    "container_undo",
+    "delete_undo",
+    "enabled_undo",
+    "toxics_undo",
+]
 
 
 class Place:
@@ -94,6 +105,37 @@ class DeleteProxy(UndoOwner):
             server.delete(place.proxy)
 
         _everywhere(undo, act)
+
+
+class RemoveContainer(UndoOwner):
+    """Takes away the container that a real Toxiproxy ran in."""
+
+    kind = "proxy.container"
+
+    @classmethod
+    def apply_undo(cls, undo: Undo, system: System | None) -> None:  # noqa: ARG003 - Docker is asked directly
+        try:
+            ran = subprocess.run(
+                ["docker", "rm", "--force", str(undo.args["name"])],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise UndoError(f"docker rm failed: {error}", hint=undo.says) from None
+        if ran.returncode and "no such container" not in ran.stderr.lower():
+            raise UndoError(f"docker rm failed: {ran.stderr.strip()}", hint=undo.says)
+
+
+def container_undo(name: str) -> Undo:
+    """Of the container of a real Toxiproxy."""
+    return Undo(
+        id=f"proxy.container {name}",
+        owner=RemoveContainer.kind,
+        args={"name": name},
+        says=f"remove the container: docker rm --force {name}",
+    )
 
 
 def toxics_undo(edge: str, places: Sequence[Place], names: Sequence[str]) -> Undo:

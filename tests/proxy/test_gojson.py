@@ -43,7 +43,7 @@ def test_any_bytes_are_a_value_or_an_error(data: bytes) -> None:
 def test_a_cut_text_is_an_unexpected_end(value: object, cut: int) -> None:
     text = json.dumps([value]).encode()
     part = text[: 1 + cut % (len(text) - 1)]
-    with pytest.raises(GoError, match="^unexpected EOF$"):
+    with pytest.raises(GoError, match=r"^unexpected EOF$"):
         decode(part)
 
 

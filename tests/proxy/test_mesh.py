@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -270,7 +271,7 @@ def test_a_users_toxiproxy_that_is_gone_may_still_hold_it() -> None:
     for undo in undos:
         with pytest.raises(UndoError, match="no Toxiproxy answers"):
             by_hand(undo)
-    with pytest.raises(ProxyError):
+    with pytest.raises(UndoError, match="no Toxiproxy answers"):
         stage.mesh.close()
     assert stage.journal.open, "it stays in the journal"
     stage.close()
@@ -302,6 +303,7 @@ def test_a_url_where_nothing_answers_is_an_error() -> None:
 
 def test_a_real_one_that_is_not_here_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chaoskit.proxy.servers.find_toxiproxy", lambda: "")
+    monkeypatch.setattr("chaoskit.proxy.servers.shutil.which", lambda name: None)
     launcher = Launcher()
     mesh = Mesh(launcher, "real", None, lambda undo: None, lambda id_: None)
     with pytest.raises(MissingPart) as caught:
@@ -315,3 +317,31 @@ def test_a_server_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("chaoskit.proxy.servers.sys.executable", "/bin/false")
     with pytest.raises(ProxyError, match="ended with status 1"):
         Mesh(Launcher(), "embedded", None, lambda undo: None, lambda id_: None).start()
+
+
+@requires("toxiproxy")
+def test_where_there_is_only_its_image_a_container_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for Docker that runs the real program."""
+    docker = tmp_path / "docker"
+    docker.write_text(
+        f"""#!/bin/sh
+echo "$@" >> {tmp_path}/asked
+if [ "$1" = rm ]; then echo "Error: No such container: $3" >&2; exit 1; fi
+while [ "${{1#-host}}" = "$1" ]; do shift; done
+exec {find_toxiproxy()} "$@"
+"""
+    )
+    docker.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("chaoskit.proxy.servers.find_toxiproxy", lambda: "")
+    stage = Stage("real")
+    assert stage.mesh.served_by.startswith("toxiproxy 2.12.0 at ghcr.io/shopify/toxiproxy:2.12.0")
+    assert stage.journal.seen == ["proxy.container"], "written down before it was started"
+    assert stage.call()[0] == 200
+    (undo,) = stage.journal.open.values()
+    stage.close()
+    assert stage.journal.open == {}
+    by_hand(undo)
+    run, *removals = (tmp_path / "asked").read_text().splitlines()
+    assert "--network host" in run and str(undo.args["name"]) in run
+    assert removals == [f"rm --force {undo.args['name']}"] * 2

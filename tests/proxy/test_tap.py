@@ -322,12 +322,16 @@ class TestEnds:
                 assert call["outcome"] == "open" and "end" not in call
 
     def test_a_server_that_ends_says_what_was_open(self) -> None:
-        with Upstream(lambda sock: time.sleep(1)) as upstream, embedded_process() as (server, process):
-            with Taps(server) as taps, connect(server.proxy("e", upstream.port, protocol="http", tap=True)) as sock:
-                sock.sendall(GET)
-                time.sleep(0.15)
-                process.terminate()
-                assert taps.ended.wait(5)
+        with (
+            Upstream(lambda sock: time.sleep(1)) as upstream,
+            embedded_process() as (server, process),
+            Taps(server) as taps,
+            connect(server.proxy("e", upstream.port, protocol="http", tap=True)) as sock,
+        ):
+            sock.sendall(GET)
+            time.sleep(0.15)
+            process.terminate()
+            assert taps.ended.wait(5)
         assert [call["outcome"] for slot in taps.slots for call in slot.get("calls", ())] == ["open"]
 
 
@@ -476,7 +480,11 @@ class TestTurns:
         assert tap.calls[0].method == "GET"
 
     def test_a_callee_that_speaks_first_begins_no_turn(self, server: Api, taps: Taps) -> None:
-        with Upstream(lambda sock: None) as upstream:  # type: ignore[func-returns-value]  # run for what it does
+        def greet(sock: socket.socket) -> None:
+            sock.sendall(b"hello")
+            read_all(sock)
+
+        with Upstream(greet) as upstream:
             port = server.proxy("e", upstream.port, protocol="tcp", tap=True)
             with connect(port) as sock:
                 assert sock.recv(5) == b"hello"
