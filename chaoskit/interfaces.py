@@ -365,6 +365,10 @@ class Fault(Setting, ABC):
         """What it does in words: `latency +50 ms`."""
 
     def uses(self) -> str:
+        """By what means of this machine it acts, for `plan`: `cgroup v2 (cpu)`; empty where that needs no saying."""
+        return ""
+
+    def uses(self) -> str:
         """What it will use on this machine, where there are several ways (a cgroup, signals); for `plan`."""
         return ""
 

@@ -144,7 +144,8 @@ def _faults(experiment: Experiment, target: Target) -> Iterator[str]:
     topology = target.topology()
     for fault in experiment.faults:
         touched = [edge.name for edge in fault.edges(topology)] or fault.replicas(topology)
-        yield f"{fault.id}: {fault.says()} on {', '.join(touched)}"
+        means = f", by {fault.uses()}" if fault.uses() else ""
+        yield f"{fault.id}: {fault.says()} on {', '.join(touched)}{means}"
 
 
 def _blast_radius(experiment: Experiment, target: Target) -> Iterator[str]:
