@@ -1,11 +1,13 @@
 """The load worker beside its peers, in one run: wrk, hey, k6, Locust's FastHttpUser and HttpUser, on one nginx.
 
     python benchmarks/load.py [--seconds 4] [--rounds 3] [--memory 1000000] [--only throughput,lag,memory,workers]
-                              [--write docs/load.md]
+                              [--realtime] [--write docs/load.md]
 
 Each generator has core 1 to itself, nginx (one worker) core 0. Rounds are interleaved, so that what else this machine
 does meets all of them alike; the best round of each counts, and the CPU a request costs is that of the generator's own
-process. Needs nginx and taskset; peers that are not here are left out and said so.
+process. On a machine that does other things too, `--realtime` (root) gives the generators of the second table their
+core for good: without it, that table measures who else was there. Needs nginx and taskset; peers that are not here are
+left out and said so.
 """
 
 from __future__ import annotations
@@ -55,6 +57,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", type=int, default=1_000_000, metavar="REQUESTS")
     parser.add_argument("--only", default="throughput,lag,memory,workers")
+    parser.add_argument("--realtime", action="store_true", help="real-time priority while the send lag is measured")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the marks in this page")
     options = parser.parse_args()
     if missing := [name for name in ("nginx", "taskset") if shutil.which(name) is None]:
@@ -65,7 +68,7 @@ def main() -> None:
         if "throughput" in wanted:
             text += throughput(url, options.seconds, options.rounds)
         if "lag" in wanted:
-            text += lag(url, options.seconds, options.rounds)
+            text += lag(url, options.seconds, options.rounds, realtime=options.realtime)
         if "workers" in wanted:
             text += workers(url, options.seconds, options.rounds)
         if "memory" in wanted:
@@ -118,21 +121,22 @@ def throughput(url: str, seconds: float, rounds: int) -> str:
     return title + table(head, rows) + (f"\nNot here: {', '.join(left_out)}.\n" if left_out else "")
 
 
-def lag(url: str, seconds: float, rounds: int) -> str:
+def lag(url: str, seconds: float, rounds: int, *, realtime: bool) -> str:
     """How late an open load sends, at a rate that one core carries easily."""
     rows = []
     best: LoadView | None = None
     for _ in range(rounds):
-        view = open_load(url, seconds, RATE)[0]
+        view = open_load(url, seconds, RATE, realtime=realtime)[0]
         if best is None or view.percentile(0.99, of="send_lag") < best.percentile(0.99, of="send_lag"):
             best = view
     assert best is not None
     times = [best.percentile(q, of="send_lag") * 1e3 for q in (0.5, 0.9, 0.99, 0.999)]
     rows.append(["chaoskit", f"{best.requests:,}", f"{best.dropped}", *(f"{each:.2f}" for each in times)])
-    if (peer := k6_open(url, seconds)) is not None:
+    if (peer := k6_open(url, seconds, realtime=realtime)) is not None:
         rows.append(["k6 constant-arrival-rate", f"{peer[0]:,}", f"{peer[1]:,}", *["not told"] * 4])
     head = ["generator", "sent", "dropped", "send lag p50 ms", "p90", "p99", "p99.9"]
-    return f"\nOpen load at {RATE:,}/s:\n\n" + table(head, rows)
+    how = ", with real-time priority" if realtime else ""
+    return f"\nOpen load at {RATE:,}/s{how}:\n\n" + table(head, rows)
 
 
 def workers(url: str, seconds: float, rounds: int) -> str:
@@ -164,9 +168,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 class _Process:
     """A launched worker, held to one core where asked."""
 
-    def __init__(self, spec: LaunchSpec, core: int | None) -> None:
+    def __init__(self, spec: LaunchSpec, core: int | None, *, realtime: bool = False) -> None:
         self.spec = spec
-        argv = list(spec.argv) if core is None else ["taskset", "-c", str(core), *spec.argv]
+        argv = [*_held(core, realtime), *spec.argv]
         Path(spec.log).parent.mkdir(parents=True, exist_ok=True)
         with Path(spec.log).open("ab") as log:
             self.process = subprocess.Popen(argv, env=spec.env, cwd=spec.cwd, stdout=log, stderr=log)
@@ -195,13 +199,19 @@ class _Process:
         self.process.wait()
 
 
+def _held(core: int | None, realtime: bool) -> list[str]:
+    """What a command begins with to be held to a core."""
+    return (["chrt", "-f", "10"] if realtime else []) + (["taskset", "-c", str(core)] if core is not None else [])
+
+
 class _Launcher:
-    def __init__(self, core: int | None) -> None:
+    def __init__(self, core: int | None, *, realtime: bool = False) -> None:
         self._core = core
+        self._realtime = realtime
         self.children: list[_Process] = []
 
     def launch(self, spec: LaunchSpec) -> Child:
-        self.children.append(_Process(spec, self._core))
+        self.children.append(_Process(spec, self._core, realtime=self._realtime))
         return self.children[-1]
 
 
@@ -211,12 +221,13 @@ def driven(
     seconds: float,
     *,
     core: int | None,
+    realtime: bool = False,
     watch: Callable[[_Launcher], None] = lambda _: None,
 ) -> tuple[LoadView, list[Observation]]:
     """One load by the driver, as experiments have it; the view leaves out its first half second."""
     spec = LoadSpec.model_validate({"requests": [{"name": "GET /", "path": "/"}], **load})
     seen: list[Observation] = []
-    launcher = _Launcher(core)
+    launcher = _Launcher(core, realtime=realtime)
     with tempfile.TemporaryDirectory() as folder:
         driver = LoadDriver(spec, url, launcher, seen.append, 1, Path(folder))
         driver.prepare()
@@ -237,8 +248,8 @@ def closed(url: str, seconds: float, *, pinned: bool = True, number: int = 1) ->
     return Figure(view.rate, sum(used) / len(used) * number / view.rate)
 
 
-def open_load(url: str, seconds: float, rate: int) -> tuple[LoadView, list[Observation]]:
-    return driven(url, {"rate": f"{rate}/s"}, seconds, core=1)
+def open_load(url: str, seconds: float, rate: int, *, realtime: bool) -> tuple[LoadView, list[Observation]]:
+    return driven(url, {"rate": f"{rate}/s"}, seconds, core=1, realtime=realtime)
 
 
 def grown(url: str, requests: int) -> tuple[int, int, int]:
@@ -262,11 +273,11 @@ def grown(url: str, requests: int) -> tuple[int, int, int]:
 # --------------------------------------------------------------------------------------------------------------- peers
 
 
-def measured(argv: Sequence[str], env: Mapping[str, str] | None = None) -> tuple[str, float]:
+def measured(argv: Sequence[str], env: Mapping[str, str] | None = None, *, realtime: bool = False) -> tuple[str, float]:
     """What a command on core 1 printed, and the CPU seconds it took."""
     before = os.times()
     done = subprocess.run(
-        ["taskset", "-c", "1", *argv], capture_output=True, text=True, check=True, env={**os.environ, **(env or {})}
+        [*_held(1, realtime), *argv], capture_output=True, text=True, check=True, env={**os.environ, **(env or {})}
     )
     after = os.times()
     used = after.children_user - before.children_user + after.children_system - before.children_system
@@ -295,7 +306,7 @@ def k6_path() -> str | None:
     return str(beside) if beside.exists() else shutil.which("k6")
 
 
-def run_k6(script: str) -> tuple[dict[str, dict[str, float]], float] | None:
+def run_k6(script: str, *, realtime: bool = False) -> tuple[dict[str, dict[str, float]], float] | None:
     """k6's summary by metric, and its CPU seconds."""
     path = k6_path()
     if path is None:
@@ -311,7 +322,7 @@ def run_k6(script: str) -> tuple[dict[str, dict[str, float]], float] | None:
             f"{folder}/out.json",
             f"{folder}/script.js",
         ]
-        _, cpu = measured(argv, {"GOMAXPROCS": "1"})
+        _, cpu = measured(argv, {"GOMAXPROCS": "1"}, realtime=realtime)
         return json.loads((Path(folder) / "out.json").read_text())["metrics"], cpu
 
 
@@ -326,11 +337,12 @@ def k6(url: str, seconds: float) -> Figure | None:
     return Figure(metrics["http_reqs"]["rate"], cpu / metrics["http_reqs"]["count"])
 
 
-def k6_open(url: str, seconds: float) -> tuple[int, int] | None:
+def k6_open(url: str, seconds: float, *, realtime: bool) -> tuple[int, int] | None:
     found = run_k6(
         "import http from 'k6/http'; export const options = {scenarios: {open: {executor: 'constant-arrival-rate',"
         f" rate: {RATE}, timeUnit: '1s', duration: '{seconds:g}s', preAllocatedVUs: 200, maxVUs: 1000}}}}}};"
-        f" export default function () {{ http.get('{url}/'); }}"
+        f" export default function () {{ http.get('{url}/'); }}",
+        realtime=realtime,
     )
     if found is None:
         return None
