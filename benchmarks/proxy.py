@@ -3,6 +3,7 @@
     python benchmarks/proxy.py [--quick] [--markdown]
 
 The proxy under test has one core to itself; nginx and the load (wrk, and our own client for delays) share the other.
+What it does for each second of CPU time that it used is printed too: on a busy machine only that compares.
 Needs wrk and nginx on PATH, and a real Toxiproxy (`chaoskit proxy install`).
 """
 
@@ -41,7 +42,7 @@ def main() -> None:
     real = find_toxiproxy()
     if missing or not real:
         sys.exit(f"missing: {', '.join(missing + ([] if real else ['toxiproxy-server']))}")
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     seconds = 2 if options.quick else 6
     rows: dict[str, dict[str, str]] = {}
@@ -72,9 +73,22 @@ def measure(argv: Sequence[str], extra: dict[str, object], backend: int, seconds
             drain = subprocess.Popen(
                 ["taskset", "-c", "1", "curl", "-sN", "-o", "/dev/null", f"http://127.0.0.1:{port}/chaoskit/taps"]
             )
-        made = api(port, "POST", "/proxies", {"name": "p", "listen": "127.0.0.1:0", "upstream": f"127.0.0.1:{backend}", **extra})
+        made = api(
+            port,
+            "POST",
+            "/proxies",
+            {"name": "p", "listen": "127.0.0.1:0", "upstream": f"127.0.0.1:{backend}", **extra},
+        )
         listen = int(str(made["listen"]).rpartition(":")[2])
-        row = {"requests/s": f"{requests_per_second(listen, seconds):,.0f}", "GB/s": f"{bulk(listen, seconds):.2f}"}
+        row: dict[str, str] = {}
+        used = cpu_seconds(pid)
+        rate = requests_per_second(listen, seconds)
+        row["requests/s"] = f"{rate:,.0f}"
+        row["per CPU second"] = f"{rate * seconds / (cpu_seconds(pid) - used):,.0f}"
+        used = cpu_seconds(pid)
+        rate = bulk(listen, seconds)
+        row["GB/s"] = f"{rate:.2f}"
+        row["GB per CPU second"] = f"{rate * seconds / (cpu_seconds(pid) - used):.2f}"
         row["open connections"] = str(held_open(listen, 2000))
         in_force, worst = toxic_in_force(port, listen)
         row["toxic in force"] = f"{in_force}, API ≤ {worst * 1e3:.1f} ms"
@@ -133,7 +147,7 @@ def nginx() -> Iterator[int]:
               client_body_temp_path {folder}/t1; proxy_temp_path {folder}/t2; fastcgi_temp_path {folder}/t3;
               uwsgi_temp_path {folder}/t4; scgi_temp_path {folder}/t5;
               server {{ listen 127.0.0.1:{port} backlog=4096; root {folder};
-                location {_SMALL} {{ return 200 "{'x' * 100}"; }} }} }}"""
+                location {_SMALL} {{ return 200 "{"x" * 100}"; }} }} }}"""
         )
         process = subprocess.Popen(["taskset", "-c", "1", "nginx", "-c", f"{folder}/nginx.conf", "-p", folder])
         try:
@@ -162,7 +176,7 @@ def wrk(port: int, path: str, seconds: int, connections: int) -> dict[str, str]:
         text=True,
         check=True,
     )
-    found = dict(re.findall(r"^(Requests/sec|Transfer/sec):\s+(\S+)", ran.stdout, re.M))
+    found = dict(re.findall(r"^(Requests/sec|Transfer/sec):\s+(\S+)", ran.stdout, re.MULTILINE))
     if "Socket errors" in ran.stdout:
         print(ran.stdout, file=sys.stderr)
     return found
@@ -172,8 +186,7 @@ def held_open(port: int, count: int) -> int:
     """Connections that are open at once, each of which answers."""
     sockets = []
     try:
-        for _ in range(count):
-            sockets.append(socket.create_connection(("127.0.0.1", port), timeout=10))
+        sockets += [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(count)]
         answered = 0
         for sock in sockets:
             sock.sendall(f"GET {_SMALL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -215,7 +228,7 @@ async def delays(port: int, rate: int, seconds: int) -> list[float]:
             self.sent = time.perf_counter()
             self.transport.write(request)  # type: ignore[attr-defined]  # a TCP transport
 
-        def data_received(self, data: bytes) -> None:
+        def data_received(self, data: bytes) -> None:  # noqa: ARG002 - one answer is one piece
             took.append(time.perf_counter() - self.sent)
 
     request = f"GET {_SMALL} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
@@ -242,6 +255,12 @@ def api(port: int, method: str, path: str, body: object = None) -> dict[str, obj
         return json.loads(data) if data else {}
     finally:
         connection.close()
+
+
+def cpu_seconds(pid: int) -> float:
+    """What the process has used of a core: what a busy machine leaves comparable."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def rss(pid: int) -> float:

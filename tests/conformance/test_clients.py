@@ -16,6 +16,8 @@ from chaoskit.proxy.client import Toxiproxy
 from tests.proxy.serving import Api, Upstream, connect, echo
 from tests.requires import requires
 
+pytestmark = pytest.mark.live
+
 
 @pytest.fixture
 def upstream() -> Iterator[Upstream]:

@@ -21,6 +21,8 @@ from tests.proxy.serving import (
     timed,
 )
 
+pytestmark = pytest.mark.live
+
 SLACK = 0.25
 """How much later than its rule says something may happen on a busy machine; never earlier."""
 STREAMS = pytest.mark.parametrize("stream", ["upstream", "downstream"])

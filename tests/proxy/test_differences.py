@@ -26,6 +26,8 @@ from tests.proxy.serving import (
     read_exactly,
 )
 
+pytestmark = pytest.mark.live
+
 P = {"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"}
 
 

@@ -24,6 +24,8 @@ from tests.proxy.serving import (
     timed,
 )
 
+pytestmark = pytest.mark.live
+
 
 def ping(port: int, data: bytes = b"ping") -> float:
     with connect(port) as sock:

@@ -11,6 +11,8 @@ import pytest
 
 from tests.proxy.serving import Api, Taps, Upstream, connect, embedded, eventually, how_it_ends, read_exactly
 
+pytestmark = pytest.mark.live
+
 
 class Web:
     """An HTTP upstream that echoes method, path and body, chunked for paths with `chunked`; counts what it saw."""

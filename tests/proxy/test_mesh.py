@@ -26,6 +26,8 @@ from chaoskit.registry import undo_owners
 from tests.proxy.serving import Upstream, eventually, real
 from tests.requires import requires
 
+pytestmark = pytest.mark.live
+
 EDGE = Edge("orders", "payments.1", "http")
 
 

@@ -29,6 +29,8 @@ from tests.proxy.serving import (
     read_exactly,
 )
 
+pytestmark = pytest.mark.live
+
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
 GET = f"GET /a?b=c HTTP/1.1\r\nHost: h\r\ntraceparent: 00-{TRACE}-{SPAN}-01\r\n\r\n".encode()

@@ -29,6 +29,8 @@ from tests.proxy.serving import (
     read_exactly,
 )
 
+pytestmark = pytest.mark.live
+
 P = {"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"}
 FUZZ = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
