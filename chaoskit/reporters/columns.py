@@ -136,7 +136,7 @@ class Records:
         sizes = np.array([len(part) // _RECORD.itemsize for part in parts], dtype=np.int64)
         self.row: Ints = np.repeat(np.arange(len(parts), dtype=np.int64), sizes)
         self.bucket: Ints = records["bucket"].astype(np.int64)
-        self.count: Ints = records["count"].astype(np.int64)
+        self.count: Floats = records["count"].astype(np.float64)
 
     def matrix(self, group: Ints, groups: int) -> tuple[Ints, int]:
         """Counts by group and bucket, and the first bucket of the columns. `group` is one a row; −1 leaves it out."""
@@ -144,10 +144,11 @@ class Records:
         used = of >= 0
         if not used.any():
             return np.zeros((groups, 1), dtype=np.int64), 0
-        bucket = self.bucket[used]
+        bucket, count = self.bucket, self.count
+        if not used.all():
+            of, bucket, count = of[used], bucket[used], count[used]
         first, width = int(bucket.min()), int(bucket.max() - bucket.min()) + 1
-        place = of[used] * width + (bucket - first)
-        summed = np.bincount(place, weights=self.count[used], minlength=groups * width)
+        summed = np.bincount(of * width + (bucket - first), weights=count, minlength=groups * width)
         return np.asarray(summed, dtype=np.int64).reshape(groups, width), first
 
 

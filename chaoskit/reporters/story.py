@@ -61,7 +61,7 @@ MOST_ROWS = 50
 
 @dataclass(frozen=True)
 class Seen:
-    """The observations of a run by kind, in one pass."""
+    """The observations of a run by kind."""
 
     health: dict[str, list[ProbeResult]] = field(default_factory=dict)
     taps: dict[str, list[TapSlot]] = field(default_factory=dict)
@@ -69,14 +69,12 @@ class Seen:
 
 
 def seen_of(history: History) -> Seen:
-    found = Seen()
+    found = Seen(events=history.events())
+    for edge in history.topology.edges:
+        found.taps[edge.name] = history.tap(edge.name).slots
     for seen in history.observations:
-        if isinstance(seen, TapSlot):
-            found.taps.setdefault(seen.edge, []).append(seen)
-        elif isinstance(seen, ProbeResult):
+        if isinstance(seen, ProbeResult):
             found.health.setdefault(seen.name, []).append(seen)
-        elif isinstance(seen, Event):
-            found.events.append(seen)
     return found
 
 
@@ -331,17 +329,16 @@ class _Calls:
     took: list[bytes] = field(default_factory=list)
     p95: float = math.nan
 
-    def add(self, slot: TapSlot) -> None:
-        self.started += slot.started
-        self.ended += slot.ended
-        self.closed = self.closed or not slot.listening
-        if slot.took:
-            self.took.append(slot.took)
-        for status, count in slot.statuses.items():
-            if status[:1] == "5":
-                self.bad += count
-        if len(slot.outcomes) > 1 or "answered" not in slot.outcomes:
-            self.bad += slot.outcomes.get("cut", 0) + slot.outcomes.get("abandoned", 0)
+    def add(self, slots: Sequence[TapSlot]) -> None:
+        self.started += sum([slot.started for slot in slots])
+        self.ended += sum([slot.ended for slot in slots])
+        self.closed = self.closed or not all(slot.listening for slot in slots)
+        self.took += [slot.took for slot in slots if slot.took]
+        for slot in slots:
+            if len(slot.statuses) > 1 or "200" not in slot.statuses:
+                self.bad += sum(count for status, count in slot.statuses.items() if status[:1] == "5")
+            if len(slot.outcomes) > 1 or "answered" not in slot.outcomes:
+                self.bad += slot.outcomes.get("cut", 0) + slot.outcomes.get("abandoned", 0)
 
     def measure(self) -> None:
         records = Records([b"".join(self.took)])
@@ -367,8 +364,7 @@ def edge_rows(run: Run, taps: Mapping[str, Sequence[TapSlot]]) -> list[EdgeRow]:
             for start, end in cut:
                 # In order of time, as every history is: each window is one slice.
                 first, last = (bisect_left(slots, at - 1e-6, key=_at) for at in (start, end))
-                for slot in slots[first:last]:
-                    calls[phase].add(slot)
+                calls[phase].add(slots[first:last])
             calls[phase].measure()
         cells = tuple(
             (phase.value, measure_text(one.started / one.seconds, "1/s"), measure_text(one.p95, "s"), _bad_text(one))
