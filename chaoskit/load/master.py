@@ -7,6 +7,8 @@ quit; what it was to send until the others take over counts as dropped by the ge
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import time
 from collections import Counter
 from typing import Any, Protocol
@@ -19,6 +21,7 @@ from gevent.queue import Empty, Queue
 from locust.env import Environment
 
 from chaoskit.load.channel import HEARTBEAT, secure
+from chaoskit.load.clocks import Offset, Ping, drifted, offset
 from chaoskit.load.generator import Declared
 from chaoskit.load.locust_users import lead
 from chaoskit.load.losses import unaccounted
@@ -43,6 +46,8 @@ from chaoskit.model.observation import Event, LoadSlot, Observation
 from chaoskit.processes import boot_id
 
 __all__ = ["Master"]
+
+log = logging.getLogger("chaoskit.load")
 
 _JOIN = 60.0
 """Seconds that a master waits for its workers."""
@@ -70,11 +75,10 @@ class _Node:
         self.index = index
         self.source = f"worker.{index + 1}"
         self.owned = {index}
-        self.ahead = 0.0
-        self.uncertainty = 0.0
+        self.clock = Offset(0.0, 0.0)
         self.ready = self.drained = self.done = self.lost = False
-        self.pongs: Queue[tuple[float, float, float, str]] = Queue()
-        """Answers to pings: when sent (ours), when answered (theirs), when that came (ours), their boot."""
+        self.pongs: Queue[tuple[Ping, str]] = Queue()
+        """Answers to pings, each with the boot it came from."""
         self.told: Counter[tuple[str, float]] = Counter()
         """Requests reported by (name, slot in which they were planned)."""
 
@@ -138,36 +142,36 @@ class Master:
         gevent.spawn(self._admit, node)
 
     def _admit(self, node: _Node) -> None:
-        self._measure_clock(node)
+        try:
+            node.clock = self._measure_clock(node)
+        except ValueError as error:
+            log.warning("%s: %s", node.source, error)
+            return  # whoever it is does not speak with us; the wait for all of them says who is missing
         work = {
             "plan": msgspec.msgpack.encode(self._plan),
             "owned": sorted(node.owned),
             "source": node.source,
-            "ahead": node.ahead,
+            "ahead": node.clock.ahead,
         }
         self._runner.send_message("chaoskit_work", work, client_id=node.client)
 
-    def _measure_clock(self, node: _Node) -> None:
-        """How far a worker's clock is ahead of ours: by its answer to the quickest of a few pings (Cristian 1989)."""
-        best = float("inf")
-        for _ in range(_PINGS):
-            sent = time.monotonic()
-            self._runner.send_message("chaoskit_clock", {"at": sent}, client_id=node.client)
+    def _measure_clock(self, node: _Node, count: int = _PINGS) -> Offset:
+        """The lead of a worker's clock over ours. Raises ValueError where it does not answer."""
+        pings = []
+        for _ in range(count):
+            self._runner.send_message("chaoskit_clock", {"at": time.monotonic()}, client_id=node.client)
             try:
-                at, there, here, boot = node.pongs.get(timeout=2.0)
+                ping, boot = node.pongs.get(timeout=1.0)
             except Empty:
                 continue
             if boot == boot_id():
-                node.ahead = node.uncertainty = 0.0
-                return
-            if here - at < best:
-                best = here - at
-                node.ahead = there - (at + here) / 2
-                node.uncertainty = best / 2
+                return Offset(0.0, 0.0)  # the same clock
+            pings.append(ping)
+        return offset(pings)
 
     def _on_clock(self, environment: Environment, msg: Any) -> None:  # noqa: ARG002 - Locust calls by name
         if (node := self._nodes.get(msg.node_id)) is not None:
-            node.pongs.put((msg.data["at"], msg.data["now"], time.monotonic(), msg.data["boot"]))
+            node.pongs.put((Ping(msg.data["at"], msg.data["now"], time.monotonic()), msg.data["boot"]))
 
     def _report_ready(self) -> None:
         if self._all_ready.wait(_JOIN):
@@ -181,7 +185,6 @@ class Master:
 
     def _begin(self, start: Start) -> None:
         self._start = start
-        self._report_clocks()
         self._say(start)
         if self._plan.locustfile:
             planning = lambda: not self._stopping and time.monotonic() < start.t0 + start.duration  # noqa: E731
@@ -202,10 +205,14 @@ class Master:
             gevent.spawn(self._runner.start, users, users)
 
     def _report_clocks(self) -> None:
+        """Say how well the clocks of other machines were known, in hindsight."""
         for node in self._alive():
-            if node.uncertainty:
-                text = f"the clock of {node.source} is known to within {node.uncertainty * 1000:.3g} ms"
-                about = {"uncertainty": f"{node.uncertainty:.6f}", "source": node.source}
+            if not node.clock.uncertainty:
+                continue
+            with contextlib.suppress(ValueError):  # it does not answer any more, and will be missed for that
+                uncertainty = drifted(node.clock, self._measure_clock(node, 3))
+                text = f"the clock of {node.source} was known to within {uncertainty * 1000:.3g} ms"
+                about = {"uncertainty": f"{uncertainty:.6f}", "source": node.source}
                 self._emit([Event(at=time.monotonic(), source="load", kind="clock", text=text, about=about)])
 
     def _on_frame(self, environment: Environment, msg: Any) -> None:  # noqa: ARG002 - Locust calls by name
@@ -277,7 +284,7 @@ class Master:
             others[number % len(others)].owned.add(share)
         for other in others:
             other.drained = False
-            own = {"owned": sorted(other.owned), "since": since + other.ahead}
+            own = {"owned": sorted(other.owned), "since": since + other.clock.ahead}
             self._runner.send_message("chaoskit_own", own, client_id=other.client)
         if self._start is not None:
             if self._plan.open:
@@ -291,6 +298,7 @@ class Master:
 
     def _end(self, stop: Stop) -> None:
         self._stopping = True
+        self._report_clocks()
         if self._start is None:
             for node in self._alive():
                 node.drained = node.done = True
