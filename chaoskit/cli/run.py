@@ -29,7 +29,8 @@ _STATUS_EVERY = 2.0
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE_OR_FOLDER...")
 @click.option("--variant", "variants", multiple=True, metavar="NAME", help="Only this variant (may be repeated).")
-@click.option("--seed", type=click.IntRange(min=0), metavar="NUMBER", help="Instead of the file's; repeats count up from it.")
+@click.option("--seed", type=click.IntRange(min=0), metavar="NUMBER",
+              help="Instead of the file's; repeats count up from it.")  # fmt: skip
 @click.option("--repeat", type=click.IntRange(min=1), metavar="NUMBER", default=1, show_default=True,
               help="Run everything so often.")  # fmt: skip
 @click.option("--deployer", metavar="KIND", help="Instead of the file's: process, docker, external.")
