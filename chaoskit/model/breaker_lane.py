@@ -249,7 +249,10 @@ def _states(crossing: Crossings, demand: Crossings, ratio: float, whole: Span) -
             closed_from = max(crossing.first_end_of(gap[1], whole[1]), min(gap[1] + width, whole[1]))
             found.append(BreakerSpan(gap[1], closed_from, "half_open"))
     if closed_from < whole[1]:
-        found.append(BreakerSpan(closed_from, whole[1], "closed"))
+        # After a trial the end may come too soon to call it open: no call that was due has crossed since.
+        due = demand.started.between(closed_from, whole[1])
+        tried = bool(found) and due and not crossing.started.between(closed_from, whole[1])
+        found.append(BreakerSpan(closed_from, whole[1], "open" if tried else "closed"))
     return found
 
 

@@ -131,3 +131,10 @@ def test_a_claim_that_says_nothing_or_contradicts_itself_is_refused(written: dic
 
 def test_edges_that_are_not_there_are_told() -> None:
     assert "did you mean" in Breaker(edge="order->payments", stays="closed").check(healthy().build().topology, [])[0][1]
+
+
+def test_a_last_trial_just_before_the_end_has_closed_nothing() -> None:
+    tries = (10.9, 13.4, 15.9, 18.4, 20.9, 23.4)
+    built = with_breaker(trials=tries, closing_trial=None).window("recovery", (18.0, 23.9))
+    finding = Breaker(edge=EDGE, closes_within=5.5).judge(built.build())
+    assert (finding.verdict, "had not closed" in finding.because) == (Verdict.REFUTED, True), finding.because
