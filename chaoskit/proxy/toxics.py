@@ -206,15 +206,12 @@ class ResetPeer(Stub):
             self.link.linger()
         self.cut()
 
-    def interrupt(self) -> None:
-        pass  # its wait cannot be cut short
-
     def update(self) -> None:
         if not self.firing:
             self.acting = self.toxic.roll()
 
     def release(self) -> None:
-        if not self.firing:
+        if not self.firing:  # its wait cannot be cut short
             self.acting = False
 
 

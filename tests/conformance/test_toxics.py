@@ -172,7 +172,7 @@ class TestBandwidth:
     def test_small_ones_are_charged_too(self, server: Api, port: int) -> None:
         server.toxic("p", "bandwidth", rate=10)
         with connect(port) as sock:
-            assert in_time(ping(sock, b"x" * 500), 0.05)
+            assert in_time(ping(sock, b"x" * 800), 0.08)
             assert in_time(ping(sock, b"x" * 2_000), 0.2)
 
     def test_rate_zero_stalls_until_it_is_removed(self, server: Api, port: int) -> None:
@@ -453,10 +453,10 @@ class TestToxicity:
         assert 60 <= hit <= 140
 
     def test_a_connection_is_hit_for_good_or_not_at_all(self, server: Api, port: int) -> None:
-        server.toxic("p", "latency", toxicity=0.5, latency=40)
-        for _ in range(8):
+        server.toxic("p", "latency", toxicity=0.5, latency=150)
+        for _ in range(6):
             with connect(port) as sock:
-                hits = {ping(sock) >= 0.039 for _ in range(4)}
+                hits = {ping(sock) >= 0.149 for _ in range(3)}
                 assert len(hits) == 1
 
     def test_a_change_rolls_again_on_live_connections(self, server: Api, port: int) -> None:
