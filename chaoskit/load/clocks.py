@@ -1,11 +1,14 @@
-"""How far another machine's clock is ahead of ours (Cristian, "Probabilistic clock synchronization", 1989). Pure."""
+"""How far another machine's clock is ahead of ours (Cristian, "Probabilistic clock synchronization", 1989)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Offset", "Ping", "drifted", "offset"]
+from chaoskit.processes import boot_id
+
+__all__ = ["Offset", "Ping", "clock_id", "drifted", "offset"]
 
 
 class Ping(NamedTuple):
@@ -21,6 +24,15 @@ class Offset(NamedTuple):
     """Theirs minus ours."""
     uncertainty: float
     """The truth is at most this far from `ahead`."""
+
+
+def clock_id() -> str:
+    """The same in two processes whose CLOCK_MONOTONIC is the same: this boot, in this time namespace."""
+    try:
+        shifted = " ".join(Path("/proc/self/timens_offsets").read_text(encoding="ascii").split())
+    except OSError:
+        shifted = ""  # no such namespaces here
+    return f"{boot_id()} {shifted}"
 
 
 def offset(pings: Sequence[Ping]) -> Offset:

@@ -21,7 +21,7 @@ from gevent.queue import Empty, Queue
 from locust.env import Environment
 
 from chaoskit.load.channel import HEARTBEAT, secure
-from chaoskit.load.clocks import Offset, Ping, drifted, offset
+from chaoskit.load.clocks import Offset, Ping, clock_id, drifted, offset
 from chaoskit.load.generator import Declared
 from chaoskit.load.locust_users import lead
 from chaoskit.load.losses import unaccounted
@@ -43,7 +43,6 @@ from chaoskit.load.wire import (
     read_report,
 )
 from chaoskit.model.observation import Event, LoadSlot, Observation
-from chaoskit.processes import boot_id
 
 __all__ = ["Master"]
 
@@ -164,7 +163,7 @@ class Master:
                 ping, boot = node.pongs.get(timeout=1.0)
             except Empty:
                 continue
-            if boot == boot_id():
+            if boot == clock_id():
                 return Offset(0.0, 0.0)  # the same clock
             pings.append(ping)
         return offset(pings)

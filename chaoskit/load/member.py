@@ -14,6 +14,7 @@ from gevent.queue import Empty, Queue
 from locust.env import Environment
 
 from chaoskit.load.channel import TOKEN, secure
+from chaoskit.load.clocks import clock_id
 from chaoskit.load.generator import Declared, Generator
 from chaoskit.load.wire import (
     Batch,
@@ -29,7 +30,6 @@ from chaoskit.load.wire import (
     pack,
     read_command,
 )
-from chaoskit.processes import boot_id
 
 __all__ = ["join"]
 
@@ -52,7 +52,7 @@ def join(address: str, index: int = -1) -> int:
         return 1
 
     def on_clock(environment: Environment, msg: Any) -> None:  # noqa: ARG001 - Locust calls by name
-        answer = {"at": msg.data["at"], "now": time.monotonic(), "boot": boot_id()}
+        answer = {"at": msg.data["at"], "now": time.monotonic(), "boot": clock_id()}
         runner.send_message("chaoskit_clock", answer)
 
     runner.register_message("chaoskit_clock", on_clock)

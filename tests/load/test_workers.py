@@ -146,6 +146,49 @@ def test_workers_from_elsewhere_join_with_the_token_only(launcher: PlainLauncher
     assert {slot.source for slot in slots} == {"worker.1", "worker.2"}
 
 
+def in_another_time(*command: str) -> list[str]:
+    """A command whose CLOCK_MONOTONIC is 5000 s ahead, as on another machine; skips where that cannot be had."""
+    prefix = ["unshare", "--time", "--monotonic", "5000", "--fork", "--kill-child"]
+    try:
+        subprocess.run([*prefix, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no time namespace here: {error}")
+    return [*prefix, *command]
+
+
+def test_a_worker_with_another_clock_is_in_step(launcher: PlainLauncher, tmp_path: Path) -> None:
+    import socket
+
+    spec = LoadSpec.model_validate({"rate": "50/s", "requests": [{"path": "/"}]})
+    seen: list[Observation] = []
+    with Server(polite) as server:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            where = Address("127.0.0.1", free.getsockname()[1])
+        command = in_another_time(sys.executable, "-m", "chaoskit.load.worker", "--join", str(where))
+        env = {**os.environ, "CHAOSKIT_LOAD_TOKEN": "s3cret"}
+        process = subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL)
+        try:
+            driver = LoadDriver(
+                spec, server.url, launcher, seen.append, 1, tmp_path, listen=where, away=1, token="s3cret"
+            )
+            driver.prepare()
+            t0 = int(time.monotonic() * 10 + 5) / 10
+            driver.start(t0, 1.0)
+            driver.drain(3.0)
+            driver.stop()
+        finally:
+            process.kill()
+            process.wait()
+    slots = [slot for slot in seen if isinstance(slot, LoadSlot)]
+    planned = Counter[float]()
+    for slot in slots:
+        planned[round(slot.at - t0, 1)] += slot.ok
+    assert {slot.source for slot in slots} == {"worker.1", "worker.2"}
+    assert planned == Counter({tenth / 10: 5 for tenth in range(10)})
+    (clock,) = [event for event in seen if isinstance(event, Event) and event.kind == "clock"]
+    assert 0 < float(clock.about["uncertainty"]) < 0.1
+
+
 def test_what_a_lost_worker_did_not_report_is_dropped_and_nothing_else() -> None:
     spec = LoadSpec.model_validate({"rate": "100/s", "workers": 2, "requests": [{"name": "a", "path": "/"}]})
     plan = load_plan(spec, "http://127.0.0.1:1", seed=1)
