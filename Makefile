@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml
 	@touch $(STAMP)
 
 demo: install
-	$(BIN)/chaoskit run experiments/payments-50-percent-slower.yaml --variant protected
+	$(BIN)/chaoskit run experiments/payments-black-holed.yaml --variant protected
 
 # Tests that put a target up measure time, so they do not share the machine with others.
 test: install

@@ -39,7 +39,7 @@ def demo(folder: Path, force: bool) -> None:
     if any(find_spec(name) is None for name in ("starlette", "uvicorn", "asyncpg", "aiohttp")):
         click.echo("the shop's own parts are missing here: pip install 'chaoskit[lab]'")
     move = f"cd {folder} && " if folder != Path() else ""
-    click.echo(f"next: {move}chaoskit run experiments/payments-50-percent-slower.yaml")
+    click.echo(f"next: {move}chaoskit run experiments/payments-black-holed.yaml")
 
 
 @command.command(short_help="Write an experiment.")

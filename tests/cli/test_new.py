@@ -20,7 +20,7 @@ from tests.experiments import write
 def test_the_demo_is_written_and_is_good(chaoskit: Callable[..., Said], here: Path) -> None:
     code, out, _ = chaoskit("new", "demo")
     assert code == 0
-    assert "chaoskit run experiments/payments-50-percent-slower.yaml" in out
+    assert "chaoskit run experiments/payments-black-holed.yaml" in out
     assert len(list(here.glob("experiments/*.yaml"))) >= 6
     assert chaoskit("check").code == 0
     assert not list(here.rglob("__pycache__"))
