@@ -94,7 +94,9 @@ def experiment(
     p95 = p95 or _asked("p95", "p95 at most", [], "500ms")
     title = title or _asked("title", "Title", [], f"{system.name} stays usable under {kind} on {on}")
     fault = {"kind": kind, "on": on} | {key: _value(text) for key, text in given.items()}
-    draft = ExperimentDraft(title, target, rate, [_request(one) for one in chosen], fault, p95)
+    able = [name for name, deployer in kinds("deployers").items() if cls.needs <= deployer.can]
+    deployer = "" if "process" in able or not able else able[0]
+    draft = ExperimentDraft(title, target, rate, [_request(one) for one in chosen], fault, p95, deployer=deployer)
     from chaoskit.store import slug
 
     path = output or Path("experiments") / f"{slug(title)}.yaml"

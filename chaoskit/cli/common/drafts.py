@@ -43,12 +43,15 @@ class ExperimentDraft:
     """`kind`, `on` and the kind's own keys."""
     p95: str = "500ms"
     errors: str = "2%"
+    deployer: str = ""
+    """Where the usual one cannot do what the fault needs."""
 
     def text(self) -> str:
         places = self.fault["on"] if isinstance(self.fault["on"], list) else [self.fault["on"]]
         return f"""\
 title: {scalar(self.title)}
 target: {scalar(self.target)}
+{f"deployer: {self.deployer}{chr(10)}" if self.deployer else ""}\
 load:
   rate: {self.rate}                  # open: arrivals do not wait for answers; `users: 40` would be closed
   requests:
