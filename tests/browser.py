@@ -12,13 +12,30 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import tarfile
 import tempfile
 import time
 from pathlib import Path
 from select import select
 from types import TracebackType
 
-__all__ = ["Browser", "Page"]
+__all__ = ["AXE", "Browser", "Page", "axe_source"]
+
+AXE = "axe-core@4.10.3"
+
+
+def axe_source(folder: Path) -> str:
+    """The script of axe-core, from npm."""
+    npm = shutil.which("npm")
+    assert npm is not None, "requires('npm') let this through"
+    subprocess.run([npm, "pack", "--silent", AXE], cwd=folder, check=True, capture_output=True, timeout=120)
+    [archive] = folder.glob("*.tgz")
+    with tarfile.open(archive) as packed:
+        member = packed.extractfile("package/axe.min.js")
+        assert member is not None
+        return member.read().decode()
+
 
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--no-default-browser-check",
@@ -212,6 +229,17 @@ class Page:
             if event.get("sessionId") == self.session and event["method"] == "Network.requestWillBeSent"
         ]
         return [url for url in sent[1:] if not url.startswith("data:")]
+
+    def violations(self, axe: str) -> list[str]:
+        """What axe-core has against the page, with all details open."""
+        self.ask("for (const one of document.querySelectorAll('details')) one.open = true")
+        self.ask(axe + "; 0")
+        found = json.loads(str(self.ask("axe.run().then((found) => JSON.stringify(found.violations))", timeout=90)))
+        return [
+            f"{one['id']}: {node['html'][:160]} {node.get('failureSummary', '')}"
+            for one in found
+            for node in one["nodes"]
+        ]
 
     def close(self) -> None:
         self.browser.send("Target.closeTarget", {"targetId": self.target})
