@@ -17,7 +17,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,6 +36,7 @@ __all__ = [
     "Backing",
     "Child",
     "Deployer",
+    "Disconnectable",
     "EdgeOpener",
     "Emit",
     "Fault",
@@ -162,6 +163,18 @@ class ReplicaControl(Protocol):
     def undo_pause(self) -> Undo:
         """Continues the replica."""
     def pids(self) -> list[int]: ...
+
+
+@runtime_checkable
+class Disconnectable(Protocol):
+    """A replica that can be taken out of its network: where `Deployer.can` says `disconnect`."""
+
+    @property
+    def name(self) -> str: ...
+    def disconnect(self) -> None:
+        """Nothing reaches it, and it reaches nothing. Its process goes on."""
+    def undo_disconnect(self) -> Undo:
+        """Puts it back into its network, under its name there."""
 
 
 class System(Protocol):
@@ -366,10 +379,6 @@ class Fault(Setting, ABC):
 
     def uses(self) -> str:
         """By what means of this machine it acts, for `plan`: `cgroup v2 (cpu)`; empty where that needs no saying."""
-        return ""
-
-    def uses(self) -> str:
-        """What it will use on this machine, where there are several ways (a cgroup, signals); for `plan`."""
         return ""
 
     @abstractmethod

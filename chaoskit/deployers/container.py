@@ -9,19 +9,19 @@ from contextlib import suppress
 from pathlib import Path
 
 from chaoskit.deployers.docker_engine import ContainerSpec, Engine
-from chaoskit.deployers.ports import Reserved
 from chaoskit.errors import ChaoskitError
 from chaoskit.interfaces import Address, System, UndoOwner
 from chaoskit.model.undo import Undo
+from chaoskit.processes import descendants, table
 from chaoskit.target import ServiceSpec
 
-__all__ = ["Again", "ContainerReplica", "Unpause"]
+__all__ = ["Again", "ContainerReplica", "Reconnect", "Unpause"]
 
 _TAIL = 20
 
 
 class ContainerReplica:
-    """A container that can be killed, paused and started again: `interfaces.ReplicaControl`. Thread-safe."""
+    """A container that can be killed, paused, cut off and started again: `interfaces.ReplicaControl`. Thread-safe."""
 
     def __init__(
         self,
@@ -30,7 +30,6 @@ class ContainerReplica:
         engine: Engine,
         network: str,
         labels: Mapping[str, str],
-        port: Reserved,
         ask: Callable[[Address], str],
         log: Path,
         service: ServiceSpec,
@@ -41,13 +40,13 @@ class ContainerReplica:
         self._engine = engine
         self._network = network
         self._labels = labels
-        self._port = port
         self._ask = ask
         self._log = log
         self._lock = threading.Lock()
         self._ident = ""
+        self._published: Address | None = None
         self._dead = threading.Event()
-        """Set while the container is known not to run: by whoever reads its log to the end."""
+        """Of the start that was last; set once the container is known not to run, by whoever reads its log."""
 
     @property
     def name(self) -> str:
@@ -55,32 +54,34 @@ class ContainerReplica:
 
     @property
     def address(self) -> Address | None:
-        return self._port.address
+        return self._published
 
     @property
     def where(self) -> Address:
-        return self._port.address
+        """Where its port is published on this machine. Started before."""
+        assert self._published is not None, "started before"
+        return self._published
 
     def start(self) -> None:
         """Start it, or start it again where it has died; its log goes on in the same file."""
         with self._lock:
-            self._port.release()
             if not self._ident:
-                self._ident = self._engine.start(self.spec, self._network, self._labels)
+                self._ident, published = self._engine.start(self.spec, self._network, self._labels)
+                self._published = next(iter(published.values()))
             elif not self._engine.state(self._ident)[0]:
                 self._engine.start_again(self._ident)
             else:
                 return
-            self._dead.clear()
-            threading.Thread(target=self._follow, name=f"log-{self._name}", daemon=True).start()
+            self._dead = dead = threading.Event()
+            threading.Thread(target=self._follow, args=(dead,), name=f"log-{self._name}", daemon=True).start()
 
-    def _follow(self) -> None:
+    def _follow(self, dead: threading.Event) -> None:
         """Copy what it prints; the stream ends when the container does."""
         with suppress(ChaoskitError), self._log.open("wb") as file:  # an engine that dies is noticed by those who ask
             for part in self._engine.logs(self._ident):
                 file.write(part)
                 file.flush()
-        self._dead.set()
+        dead.set()
 
     def look(self) -> tuple[bool, int | None]:
         """(whether it runs, exit status), as the engine says now."""
@@ -102,14 +103,15 @@ class ContainerReplica:
 
     def asked(self) -> str:
         """Empty where it is ready, else what it does instead."""
-        return self._ask(self._port.address)
+        return self._ask(self.where)
 
     def ready(self) -> bool:
         return self.alive() and not self.asked()
 
     def pids(self) -> list[int]:
+        """Every process in it as this machine sees them; none where the engine is on another machine."""
         pid = self._engine.pid(self._ident) if self._ident else 0
-        return [pid] if pid else []
+        return [pid, *sorted(descendants(table(), pid))] if pid else []
 
     def tail(self) -> str:
         return self._engine.tail(self._ident, _TAIL) if self._ident else ""
@@ -117,6 +119,23 @@ class ContainerReplica:
     def stop(self) -> None:
         if self._ident:
             self._engine.stop(self._ident, self.service.stop_signal, self.service.stop_within)
+
+    def disconnect(self) -> None:
+        """Take it out of the run's network: nothing reaches it, and it reaches nothing."""
+        self._engine.disconnect(self._network, self.spec.name)
+
+    def undo_disconnect(self) -> Undo:
+        return Undo(
+            id=f"{Reconnect.kind}:{self._name}",
+            owner=Reconnect.kind,
+            args={
+                "engine": self._engine.url,
+                "network": self._network,
+                "container": self.spec.name,
+                "alias": self.spec.alias,
+            },
+            says=f"docker network connect --alias {self.spec.alias} {self._network} {self.spec.name}",
+        )
 
     def undo_kill(self) -> Undo:
         return Undo(
@@ -156,5 +175,19 @@ class Unpause(UndoOwner):
         engine = Engine(str(undo.args["engine"]))
         try:
             engine.unpause(str(undo.args["container"]))
+        finally:
+            engine.close()
+
+
+class Reconnect(UndoOwner):
+    """Undo of `disconnect`: the container is in the run's network again, under its name there."""
+
+    kind = "docker.disconnect"
+
+    @classmethod
+    def apply_undo(cls, undo: Undo, system: System | None) -> None:
+        engine = Engine(str(undo.args["engine"]))
+        try:
+            engine.connect(str(undo.args["network"]), str(undo.args["container"]), str(undo.args["alias"]))
         finally:
             engine.close()

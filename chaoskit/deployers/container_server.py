@@ -15,16 +15,18 @@ from pathlib import Path
 from chaoskit.interfaces import Address, ServerPlan
 from chaoskit.registry import find
 
-__all__ = ["main", "warm"]
+__all__ = ["DATA", "main", "warm"]
 
-_DATA = Path("/var/lib/chaoskit")
+DATA = "/var/lib/chaoskit"
+"""Where its data lie inside: a volume, so that what it writes goes to a disk and not through the image's layers."""
 
 
 def main(kind: str, port: int) -> None:
     """Does not return: the process becomes the server."""
-    folder = _DATA / kind
-    fresh = not folder.exists()
-    plan = _prepared(kind, port, folder) if fresh else _plan(kind, port, folder)
+    folder = Path(DATA) / kind
+    prepared = folder / ".prepared"
+    plan = _plan(kind, port, folder) if prepared.exists() else _prepared(kind, port, folder)
+    prepared.touch()
     spec = plan.server
     os.chdir(spec.cwd or "/")
     if spec.user:
@@ -45,7 +47,7 @@ def _plan(kind: str, port: int, folder: Path) -> ServerPlan:
 
 
 def _prepared(kind: str, port: int, folder: Path) -> ServerPlan:
-    folder.mkdir(parents=True, mode=0o711)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o711)
     plan = _plan(kind, port, folder)
     for step in plan.prepare:
         user = step.user or None

@@ -18,12 +18,12 @@ from typing import ClassVar
 
 from pydantic import PrivateAttr
 
-from chaoskit.deployers.container import Again, ContainerReplica, Unpause
+from chaoskit.deployers.container import Again, ContainerReplica, Reconnect, Unpause
+from chaoskit.deployers.container_server import DATA
 from chaoskit.deployers.docker_engine import RUN_LABEL, ContainerSpec, Engine
 from chaoskit.deployers.docker_images import build_folder, lab_image, target_image
 from chaoskit.deployers.docker_place import ContainerPlace
 from chaoskit.deployers.external import ExternalReplica, address_of
-from chaoskit.deployers.ports import reserve
 from chaoskit.deployers.readiness import ask_http, ask_tcp, wait_until
 from chaoskit.deployers.system import Standing
 from chaoskit.errors import DeployError, UndoError
@@ -32,7 +32,7 @@ from chaoskit.model.topology import Edge
 from chaoskit.model.undo import Undo
 from chaoskit.target import ServiceSpec, Target
 
-__all__ = ["Again", "Docker", "Sweep", "Unpause"]
+__all__ = ["Again", "Docker", "Reconnect", "Sweep", "Unpause"]
 
 _PORT = 8000
 """Where a service listens inside its container, unless it says another one."""
@@ -70,7 +70,7 @@ class Docker(Deployer):
     """Services are containers, from `image`, `build`, or an image made for the target's commands."""
 
     kind = "docker"
-    can: ClassVar[frozenset[str]] = frozenset({"kill", "pause"})
+    can: ClassVar[frozenset[str]] = frozenset({"disconnect", "kill", "limit", "pause"})
 
     _engine: Engine | None = PrivateAttr(default=None)
     _place: ContainerPlace | None = PrivateAttr(default=None)
@@ -85,8 +85,8 @@ class Docker(Deployer):
         self._engine = engine = Engine()
         lab = lab_image(engine, scene.say)
         files = target_image(engine, target, lab, scene.say) if any(s.run for s in target.services.values()) else lab
-        for name, spec in target.services.items():
-            self._images[name] = self._image(engine, target, name, spec, lab, files)
+        for name in target.services:
+            self._images[name] = self._image(engine, target, name, lab, files, scene.say)
         network = f"chaoskit-{scene.run_id}"
         undo = Undo(
             id=f"{Sweep.kind}:{scene.run_id}",
@@ -103,15 +103,16 @@ class Docker(Deployer):
         return self._place
 
     @staticmethod
-    def _image(engine: Engine, target: Target, name: str, spec: ServiceSpec, lab: str, files: str) -> str:
+    def _image(engine: Engine, target: Target, name: str, lab: str, files: str, say: Callable[[str], None]) -> str:
+        spec = target.services[name]
         if spec.url:
             return ""
         if spec.build:
             folder = (target.file.parent if target.file else Path.cwd()) / spec.build
-            return build_folder(engine, folder, name, lambda _line: None)
+            return build_folder(engine, folder, name, say)
         if spec.image:
             if not engine.has_image(spec.image):
-                engine.pull(spec.image, lambda _line: None)
+                engine.pull(spec.image, say)
             return spec.image
         return lab if spec.provides else files
 
@@ -159,14 +160,14 @@ class Docker(Deployer):
         needs = target.environment(name, lambda edge: str(listens[edge]))
         changed = {**scene.env.get(service, {}), **scene.env.get(name, {})}
         own = {key: _placed(value, placed) for key, value in spec.env.items()}
-        port = reserve()
         container = ContainerSpec(
             name=f"chaoskit-{scene.run_id}-{_alias(name)}",
             image=self._images[service],
             command=command,
             env={**own, **needs, **changed},
             alias=_alias(name),
-            ports={inside: port.address.port},
+            ports=(inside,),
+            data=DATA if spec.provides else "",
         )
 
         def ask(where: Address) -> str:
@@ -176,7 +177,7 @@ class Docker(Deployer):
 
         log = scene.folder / "logs" / f"{name}.log"
         network = f"chaoskit-{scene.run_id}"
-        return ContainerReplica(name, container, self._engine, network, {RUN_LABEL: scene.run_id}, port, ask, log, spec)
+        return ContainerReplica(name, container, self._engine, network, {RUN_LABEL: scene.run_id}, ask, log, spec)
 
     def _serve(self, target: Target, scene: Scene, replica: ContainerReplica) -> None:
         self._bring_up(replica)

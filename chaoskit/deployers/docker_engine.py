@@ -8,23 +8,28 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from chaoskit.deployers.archive import archive
+from chaoskit.deployers.ports import Reserved, reserve
 from chaoskit.errors import CouldNotRun, DeployError, MissingPart
+from chaoskit.interfaces import Address
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-__all__ = ["RUN_LABEL", "ContainerSpec", "Engine"]
+__all__ = ["RUN_LABEL", "ContainerSpec", "Engine", "Started"]
 
 RUN_LABEL = "chaoskit.run"
 """Label of every container, network and volume that a run makes; its value is the run's id."""
 
 _TIMEOUT = 60
 _LAST_LINES = 25
+_PORT_TRIES = 5
+_PORT_TAKEN = re.compile(r"port is already allocated|address already in use", re.IGNORECASE)
 _WORKS = re.compile(r"Step \d+/\d+ : .*|Successfully tagged .*")
 
 
@@ -37,10 +42,22 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     alias: str
     """Its name in the run's network."""
-    ports: dict[int, int] = {}
+    ports: tuple[int, ...] = ()
+    """Ports inside that are published on this machine's loopback."""
     mounts: dict[str, str] = {}
     """Folder of this machine → folder inside, read-only."""
+    data: str = ""
+    """Folder inside that gets a volume of its own, which bears the container's labels and goes with it."""
+    files: dict[str, bytes] = {}
+    """Path inside → what is written there before it starts."""
     workdir: str = ""
+
+
+class Started(NamedTuple):
+    """A container that was started, and where its ports are found on this machine."""
+
+    ident: str
+    ports: Mapping[int, Address]
 
 
 class Engine:
@@ -139,25 +156,47 @@ class Engine:
             self._client.networks.create(name, driver="bridge", labels=dict(labels))
 
     def connect(self, network: str, container: str, alias: str) -> None:
-        """Put a container (back) into a network; no-op where it is in."""
+        """Put a container (back) into a network; no-op where it is in, or where one of both is gone."""
+        from docker.errors import NotFound
+
         with self._errors(f"connecting {container} to {network}"):
-            net = self._client.networks.get(network)
-            found = self._client.containers.get(container)
+            try:
+                net = self._client.networks.get(network)
+                found = self._client.containers.get(container)
+            except NotFound:
+                return
             if network not in found.attrs["NetworkSettings"]["Networks"]:
                 net.connect(found, aliases=[alias])
 
     def disconnect(self, network: str, container: str) -> None:
+        """Take a container out of a network: what it sends is dropped, and nothing reaches it."""
         with self._errors(f"disconnecting {container} from {network}"):
             self._client.networks.get(network).disconnect(container, force=True)
 
-    def start(self, spec: ContainerSpec, network: str, labels: Mapping[str, str]) -> str:
-        """Create and start a container; returns its id. Its PID 1 is an init that reaps and passes signals on."""
-        with self._errors(f"starting container {spec.name}"):
+    def start(self, spec: ContainerSpec, network: str, labels: Mapping[str, str]) -> Started:
+        """Create and start a container. Its PID 1 is an init that reaps and passes signals on."""
+        for _ in range(_PORT_TRIES):
+            reserved = {inside: reserve() for inside in spec.ports}
+            found = Started(self._create(spec, network, labels, reserved), {i: r.address for i, r in reserved.items()})
+            for port in reserved.values():
+                port.release()
+            if self._started(found.ident, spec.name):
+                return found
+        raise DeployError(f"starting container {spec.name} failed: the engine finds every port taken that we chose")
+
+    def _create(
+        self, spec: ContainerSpec, network: str, labels: Mapping[str, str], reserved: Mapping[int, Reserved]
+    ) -> str:
+        from docker.types import Mount
+
+        with self._errors(f"making container {spec.name}"):
             api = self._client.api
+            volume = [Mount(spec.data, None, type="volume", labels=dict(labels))] if spec.data else []
             host = api.create_host_config(
                 init=True,
-                port_bindings={inside: ("127.0.0.1", outside) for inside, outside in spec.ports.items()},
+                port_bindings={inside: tuple(port.address) for inside, port in reserved.items()},
                 binds=[f"{here}:{there}:ro" for here, there in spec.mounts.items()],
+                mounts=volume,
             )
             endpoint = api.create_endpoint_config(aliases=[spec.alias])
             networking = api.create_networking_config({network: endpoint})  # type: ignore[arg-type]  # a mapping, says its docs
@@ -173,8 +212,24 @@ class Engine:
                 networking_config=networking,
                 working_dir=spec.workdir or None,
             )
-            api.start(made["Id"])
-            return str(made["Id"])
+            ident = str(made["Id"])
+            if spec.files:
+                api.put_archive(ident, "/", archive(spec.files))
+            return ident
+
+    def _started(self, ident: str, name: str) -> bool:
+        """False where somebody took one of its ports meanwhile: the container is removed again."""
+        from docker.errors import APIError
+
+        with self._errors(f"starting container {name}"):
+            try:
+                self._client.api.start(ident)
+            except APIError as error:
+                if not _PORT_TAKEN.search(str(error)):
+                    raise
+                self._client.api.remove_container(ident, v=True, force=True)
+                return False
+            return True
 
     def container(self, ident: str) -> Container:
         with self._errors(f"looking for container {ident}"):
@@ -192,9 +247,18 @@ class Engine:
             return bool(state["Running"]), None if state["Running"] else int(state["ExitCode"])
 
     def pid(self, ident: str) -> int:
-        """Pid of its init as this machine sees it (where the engine runs here); 0 while it does not run."""
+        """Pid of its init as this machine sees it; 0 where it does not run, or runs on another machine."""
+        from docker.errors import NotFound
+
         with self._errors(f"looking at container {ident}"):
-            return int(self._client.api.inspect_container(ident)["State"]["Pid"])
+            try:
+                pid = int(self._client.api.inspect_container(ident)["State"]["Pid"])
+            except NotFound:
+                return 0
+        try:
+            return pid if ident in Path(f"/proc/{pid}/cgroup").read_text() else 0
+        except OSError:  # no such process here
+            return 0
 
     def signal(self, ident: str, number: int) -> None:
         """To its init, which passes it on. A container that does not run is no error."""

