@@ -63,7 +63,7 @@ class NothingLost(_FinalRead):
     kind: ClassVar[str] = "nothing_lost"
 
     told: str = Field(min_length=1)
-    """Name of the requests whose acknowledged writes must be there at the end."""
+    """Name under which the load keeps what it was told (`tells:` of a request)."""
     allowed: int = Field(default=0, ge=0)
     """Most acknowledged writes that may be lost."""
 
