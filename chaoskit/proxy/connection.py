@@ -8,22 +8,30 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import Coroutine
 from time import monotonic
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
-from chaoskit.proxy.gate import Gate
+from chaoskit.proxy.gate import Gate, Toxics
 from chaoskit.proxy.link import Link
+from chaoskit.proxy.meter import Meter
 from chaoskit.proxy.toxic import DOWNSTREAM, UPSTREAM
 
-if TYPE_CHECKING:
-    from chaoskit.proxy.meter import Meter
-    from chaoskit.proxy.proxy import Proxy
-
-__all__ = ["ClientSide", "Connection"]
+__all__ = ["ClientSide", "Connection", "Host", "UpstreamSide"]
 
 _HIGH_WATER = 512 * 1024
 _MOST_EARLY = 64 * 1024
 _RESET = struct.pack("ii", 1, 0)
+
+
+class Host(Toxics, Protocol):
+    """What a connection asks of the proxy that accepted it."""
+
+    def next_number(self) -> int: ...
+    def admit(self, connection: Connection) -> bool: ...
+    def meter(self, number: int, now: float) -> Meter | None: ...
+    def connect(self, connection: Connection) -> Coroutine[object, object, None]: ...
+    def forget(self, connection: Connection) -> None: ...
 
 
 class _Side(asyncio.Protocol):
@@ -133,7 +141,7 @@ class Connection:
         "write_up",
     )
 
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: Host) -> None:
         self.proxy = proxy
         self.number = proxy.next_number()
         self.since = monotonic()
@@ -179,8 +187,9 @@ class Connection:
             upstream.transport.abort()
             return
         self.upstream = upstream
-        up = self.up = self.client.out = upstream.into = Link(self, UPSTREAM, client)
-        down = self.down = upstream.out = self.client.into = Link(self, DOWNSTREAM, upstream.transport)
+        context = self.proxy.context
+        up = self.up = self.client.out = upstream.into = Link(self, context, UPSTREAM, client)
+        down = self.down = upstream.out = self.client.into = Link(self, context, DOWNSTREAM, upstream.transport)
         self.write_up = upstream.transport.write
         self.write_down = client.write
         up.start(self.proxy.chain(UPSTREAM))
@@ -221,6 +230,15 @@ class Connection:
             self.gate.refresh()
         elif self.proxy.http and not self.up.over:
             self.gate = Gate(self, midway=True)
+        self.refresh()
+
+    @property
+    def toxics(self) -> Toxics:
+        return self.proxy
+
+    def open_gate(self) -> None:
+        """Nothing is held and there are no HTTP toxics: bytes may take the short way again."""
+        self.gate = None
         self.refresh()
 
     # -- bytes

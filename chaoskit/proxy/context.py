@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from chaoskit.proxy import addresses
+from chaoskit.proxy.tap import Hub
 from chaoskit.proxy.timers import Timers
-
-if TYPE_CHECKING:
-    from chaoskit.proxy.tap import Hub
 
 __all__ = ["Context"]
 

@@ -14,7 +14,7 @@ from chaoskit.proxy.stub import Stub
 from chaoskit.proxy.toxic import Attribute, Kind
 from chaoskit.proxy.toxics import CHUNK
 
-__all__ = ["EXTRA_KINDS", "corrupted"]
+__all__ = ["EXTRA_KINDS", "EXTRA_STUBS", "corrupted"]
 
 
 class Rate(Stub):
@@ -66,7 +66,7 @@ class Corrupt(Stub):
     __slots__ = ("dice",)
 
     def start(self) -> None:
-        self.dice = random.Random(f"{self.toxic.seed}/{self.link.connection.number}")  # noqa: S311 - chance, not secrecy
+        self.dice = random.Random(f"{self.toxic.seed}/{self.link.number}")  # noqa: S311 - chance, not secrecy
 
     def serve(self) -> bool:
         data, stamp = self.pop()
@@ -108,11 +108,10 @@ _WHICH = {
 EXTRA_KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("rate", {"rate": Attribute(default=1, least=1)}, stub=Rate),
+        Kind("rate", {"rate": Attribute(default=1, least=1)}),
         Kind(
             "corrupt",
             {"probability": Attribute("number", 0.001, 0, 1), "only_bodies": Attribute("bool", False)},
-            stub=Corrupt,
             room=CHUNK,
         ),
         Kind("connect_stall", {"delay": Attribute()}, layer="accept"),
@@ -137,3 +136,4 @@ EXTRA_KINDS: dict[str, Kind] = {
     )
 }
 """By name."""
+EXTRA_STUBS: dict[str, type[Stub]] = {"rate": Rate, "corrupt": Corrupt}

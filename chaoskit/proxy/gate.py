@@ -12,18 +12,41 @@ import random
 from collections import deque
 from fnmatch import fnmatchcase
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from chaoskit.proxy.context import Context
 from chaoskit.proxy.extra_toxics import corrupted
 from chaoskit.proxy.http1 import BODY, HEAD, MORE, OPAQUE, Head, Requests, Responses
-from chaoskit.proxy.meter import HttpMeter
+from chaoskit.proxy.link import Link
+from chaoskit.proxy.meter import HttpMeter, Meter
+from chaoskit.proxy.timers import Timer
 from chaoskit.proxy.toxic import DOWNSTREAM, Toxic
 
-if TYPE_CHECKING:
-    from chaoskit.proxy.connection import Connection
-    from chaoskit.proxy.timers import Timer
+__all__ = ["Gate", "Toxics"]
 
-__all__ = ["Gate"]
+
+class Toxics(Protocol):
+    """The proxy, as far as it says which toxics there are."""
+
+    context: Context
+    http: list[Toxic]
+
+    def chain(self, direction: int) -> list[Toxic]: ...
+
+
+class _Passage(Protocol):
+    """What a gate asks of the connection that it stands in."""
+
+    number: int
+    meter: Meter | None
+    up: Link | None
+    down: Link | None
+    closing: bool
+
+    @property
+    def toxics(self) -> Toxics: ...
+    def to_client(self, data: bytes) -> None: ...
+    def open_gate(self) -> None: ...
 
 
 class Gate:
@@ -49,7 +72,7 @@ class Gate:
         "responses",
     )
 
-    def __init__(self, connection: Connection, *, midway: bool) -> None:
+    def __init__(self, connection: _Passage, *, midway: bool) -> None:
         """`midway`: bytes have passed already (what its meter has read and not let through yet does not count)."""
         self.connection = connection
         meter = connection.meter
@@ -125,7 +148,7 @@ class Gate:
                 up.feed(data[at:])
                 at = len(data)
                 break
-            toxics = self.connection.proxy.http
+            toxics = self.connection.toxics.http
             if toxics and self.outstanding and self.requests.between:
                 break
             event, end = self.requests.step(data, at)
@@ -161,15 +184,14 @@ class Gate:
                     up.feed(self._head)
                     self._head = b""
                 up.end()
-            elif not self.connection.proxy.http and not self._head and not self.outstanding:
-                self.connection.gate = None
-                self.connection.refresh()
+            elif not self.connection.toxics.http and not self._head and not self.outstanding:
+                self.connection.open_gate()
 
     def _decide(self, head: Head, raw: bytes) -> None:
         """A request's head is complete: let it through, now or later, or answer it."""
         delay = 0.0
         cutter: Toxic | None = None
-        for toxic in self.connection.proxy.http:
+        for toxic in self.connection.toxics.http:
             if toxic.kind.layer != "http" or not self._acts(toxic) or not _matches(toxic, head):
                 continue
             if toxic.dice.random() * 100 >= toxic.float_of("percentage"):
@@ -189,7 +211,7 @@ class Gate:
         self.responses.methods.append(head.method)
         self._cutters.append(cutter)
         if delay > 0:
-            timers = self.connection.proxy.context.timers
+            timers = self.connection.toxics.context.timers
             self._hold = timers.after(delay, lambda: self._held_long_enough(raw))
         elif self._answering is None and self.connection.up is not None:
             self.connection.up.feed(raw)
@@ -252,7 +274,7 @@ class Gate:
             self._opaque = True
         if passing:
             self.connection.to_client(b"".join(passing))
-        if self._waiting or not self.connection.proxy.http:
+        if self._waiting or not self.connection.toxics.http:
             self._pump()
 
     def _cut(self, data: bytes, toxic: Toxic) -> None:
@@ -267,7 +289,7 @@ class Gate:
         down.finish()
 
     def _spoil(self, body: bytes) -> bytes:
-        for toxic in self.connection.proxy.chain(DOWNSTREAM):
+        for toxic in self.connection.toxics.chain(DOWNSTREAM):
             if toxic.kind.name == "corrupt" and toxic.attributes["only_bodies"] and self._acts(toxic):
                 if self._dice is None:
                     self._dice = random.Random(f"{toxic.seed}/{self.connection.number}")  # noqa: S311 - chance

@@ -7,18 +7,30 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from chaoskit.proxy.context import Context
+from chaoskit.proxy.extra_toxics import EXTRA_STUBS
+from chaoskit.proxy.meter import Meter
 from chaoskit.proxy.stub import Sink, Stub
 from chaoskit.proxy.toxic import Toxic
-from chaoskit.proxy.toxics import CHUNK
+from chaoskit.proxy.toxics import CHUNK, STUBS
 
-if TYPE_CHECKING:
-    from chaoskit.proxy.connection import Connection
-
-__all__ = ["Link"]
+__all__ = ["Ends", "Link"]
 
 _ROOM = 64 * 1024
+_STUBS = {**STUBS, **EXTRA_STUBS}
+
+
+class Ends(Protocol):
+    """What a link asks of the connection that it is a half of."""
+
+    number: int
+    meter: Meter | None
+
+    def deliver(self, direction: int, data: bytes) -> None: ...
+    def link_over(self, link: Link) -> None: ...
+    def linger(self) -> None: ...
 
 
 class Link:
@@ -45,11 +57,10 @@ class Link:
         "timers",
     )
 
-    def __init__(self, connection: Connection, direction: int, source: asyncio.Transport) -> None:
+    def __init__(self, connection: Ends, context: Context, direction: int, source: asyncio.Transport) -> None:
         self.connection = connection
         self.direction = direction
         self.source = source
-        context = connection.proxy.context
         self.strict = context.strict
         self.timers = context.timers
         self.stubs: list[Stub] = []
@@ -77,8 +88,7 @@ class Link:
         self.starting = False
 
     def append(self, toxic: Toxic) -> Stub:
-        assert toxic.kind.stub is not None
-        stub = toxic.kind.stub(self, toxic, self)
+        stub = _STUBS[toxic.kind.name](self, toxic, self)
         if self.stubs:
             self.stubs[-1].next = stub
         else:
@@ -202,6 +212,10 @@ class Link:
             self.source.resume_reading()
 
     # -- what stubs ask for
+
+    @property
+    def number(self) -> int:
+        return self.connection.number
 
     def hit(self, stub: Stub) -> None:
         """A stub acted: counted once for each call, or once for the connection where there are no calls."""

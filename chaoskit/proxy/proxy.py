@@ -190,7 +190,7 @@ class Proxy:
 
     def chain(self, direction: int) -> list[Toxic]:
         """Toxics with a stub in the links of one direction, in order."""
-        return [toxic for toxic in self.toxics if toxic.direction == direction and toxic.kind.stub is not None]
+        return [toxic for toxic in self.toxics if toxic.direction == direction and toxic.kind.layer == "stream"]
 
     def in_order(self) -> list[Toxic]:
         """Upstream first, then downstream, each in the order of creation."""
@@ -202,7 +202,7 @@ class Proxy:
     def add_toxic(self, toxic: Toxic) -> None:
         """In force on every connection when it returns."""
         self.toxics.append(toxic)
-        if toxic.kind.stub is not None:
+        if toxic.kind.layer == "stream":
             for connection in tuple(self.connections):
                 link = connection.up if toxic.direction == UPSTREAM else connection.down
                 if link is not None:

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from chaoskit.proxy.link import Link
-    from chaoskit.proxy.timers import Timer
-    from chaoskit.proxy.toxic import Toxic
+from chaoskit.proxy.timers import Timer, Timers
+from chaoskit.proxy.toxic import Toxic
 
-__all__ = ["OVERHEAD", "Sink", "Stub"]
+__all__ = ["OVERHEAD", "Chain", "Sink", "Stub"]
 
 OVERHEAD = 256
 """What a held chunk costs beside its bytes."""
@@ -31,12 +29,30 @@ class Sink(Protocol):
     def finish(self) -> None: ...
 
 
+class Chain(Protocol):
+    """What a stub asks of the link that it stands in."""
+
+    strict: bool
+    starting: bool
+    cutting: bool
+    timers: Timers
+
+    @property
+    def number(self) -> int:
+        """Of the connection."""
+
+    def hold(self, cost: int) -> None: ...
+    def free(self, cost: int) -> None: ...
+    def hit(self, stub: Stub) -> None: ...
+    def linger(self) -> None: ...
+
+
 class Stub:
     """Holds chunks in order and serves them one at a time; `serve` is what kinds differ in."""
 
     __slots__ = ("acting", "closed", "ended", "link", "next", "queue", "seen", "timer", "toxic")
 
-    def __init__(self, link: Link, toxic: Toxic, following: Sink) -> None:
+    def __init__(self, link: Chain, toxic: Toxic, following: Sink) -> None:
         self.link = link
         self.toxic = toxic
         self.next = following

@@ -5,10 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from chaoskit.proxy.stub import Stub
 
 __all__ = ["DOWNSTREAM", "UPSTREAM", "Attribute", "Kind", "Toxic"]
 
@@ -30,7 +26,7 @@ class Attribute:
 class Kind:
     """One type of toxic. `layer` says where it acts.
 
-    stream     a stub in the chain of each link of its direction
+    stream     a stub (see `stub`) in the chain of each link of its direction
     http       on whole calls, see `gate`
     accept     on a connection before it is dialled
     listener   on the proxy's listener
@@ -39,7 +35,6 @@ class Kind:
     name: str
     attributes: Mapping[str, Attribute]
     layer: str = "stream"
-    stub: type[Stub] | None = None
     go_name: str = ""
     """Name of the struct in Go's error messages; empty where a real Toxiproxy has no such toxic."""
     room: int = 0

@@ -8,7 +8,7 @@ from time import monotonic
 from chaoskit.proxy.stub import OVERHEAD, Stub
 from chaoskit.proxy.toxic import Attribute, Kind
 
-__all__ = ["CHUNK", "KINDS"]
+__all__ = ["CHUNK", "KINDS", "STUBS"]
 
 CHUNK = 32 * 1024
 """Toxics see the stream in pieces of at most this size, as those of a real Toxiproxy do."""
@@ -303,18 +303,17 @@ _MS = Attribute()
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("noop", {}, stub=Noop, go_name="NoopToxic"),
+        Kind("noop", {}, go_name="NoopToxic"),
         Kind(
             "latency",
             {"latency": _MS, "jitter": _MS},
-            stub=Latency,
             go_name="LatencyToxic",
             room=1024 * (CHUNK + OVERHEAD),
         ),
-        Kind("bandwidth", {"rate": _MS}, stub=Bandwidth, go_name="BandwidthToxic"),
-        Kind("slow_close", {"delay": _MS}, stub=SlowClose, go_name="SlowCloseToxic"),
-        Kind("timeout", {"timeout": _MS}, stub=Timeout, go_name="TimeoutToxic", closes_on_removal=True),
-        Kind("reset_peer", {"timeout": _MS}, stub=ResetPeer, go_name="ResetToxic"),
+        Kind("bandwidth", {"rate": _MS}, go_name="BandwidthToxic"),
+        Kind("slow_close", {"delay": _MS}, go_name="SlowCloseToxic"),
+        Kind("timeout", {"timeout": _MS}, go_name="TimeoutToxic", closes_on_removal=True),
+        Kind("reset_peer", {"timeout": _MS}, go_name="ResetToxic"),
         Kind(
             "slicer",
             {
@@ -322,10 +321,21 @@ KINDS: dict[str, Kind] = {
                 "size_variation": Attribute("int"),
                 "delay": Attribute("int"),
             },
-            stub=Slicer,
             go_name="SlicerToxic",
         ),
-        Kind("limit_data", {"bytes": _MS}, stub=LimitData, go_name="LimitDataToxic"),
+        Kind("limit_data", {"bytes": _MS}, go_name="LimitDataToxic"),
     )
 }
 """Kinds that every Toxiproxy has, by name."""
+
+STUBS: dict[str, type[Stub]] = {
+    "noop": Noop,
+    "latency": Latency,
+    "bandwidth": Bandwidth,
+    "slow_close": SlowClose,
+    "timeout": Timeout,
+    "reset_peer": ResetPeer,
+    "slicer": Slicer,
+    "limit_data": LimitData,
+}
+"""What acts in a link, by the name of the kind."""

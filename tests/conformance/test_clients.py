@@ -39,17 +39,17 @@ def took(port: int) -> float:
 def test_ours(server: Api, upstream: Upstream) -> None:
     client = Toxiproxy(server.url)
     port = int(client.create("story", f"127.0.0.1:{upstream.port}").listen.rpartition(":")[2])
-    assert 0 <= took(port) < 0.1
-    client.add_toxic("story", "slow", "latency", attributes={"latency": 150})
-    assert took(port) >= 0.15
-    client.update_toxic("story", "slow", attributes={"latency": 250})
-    assert took(port) >= 0.25
-    assert client.toxics("story")[0].attributes == {"latency": 250, "jitter": 0}
+    assert 0 <= took(port) < 0.35
+    client.add_toxic("story", "slow", "latency", attributes={"latency": 400})
+    assert took(port) >= 0.4
+    client.update_toxic("story", "slow", attributes={"latency": 600})
+    assert took(port) >= 0.6
+    assert client.toxics("story")[0].attributes == {"latency": 600, "jitter": 0}
     client.remove_toxic("story", "slow")
     client.set_enabled("story", False)
     assert took(port) == -2
     client.reset()
-    assert 0 <= took(port) < 0.1
+    assert 0 <= took(port) < 0.35
     assert client.delete("story") and client.proxies() == {}
 
 
@@ -66,7 +66,7 @@ configuration = {"toxiproxy_url": sys.argv[1]}
 upstream_host, upstream_port = "127.0.0.1", int(sys.argv[2])
 actions.create_proxy("story", upstream_host, upstream_port, "127.0.0.1", int(sys.argv[3]), configuration=configuration)
 say(probes.proxy_exist("story", configuration))
-say(toxics.create_latency_toxic("story", "slow", 150, configuration=configuration))
+say(toxics.create_latency_toxic("story", "slow", 400, configuration=configuration))
 say(toxics.delete_toxic("story", "slow", configuration))
 say(toxics.create_limiter_toxic("story", "short", 0, configuration=configuration))
 toxics.delete_toxic("story", "short", configuration)
@@ -89,8 +89,8 @@ const say = async (value) => { console.log(JSON.stringify(value)); await lines.n
                                           upstream: "127.0.0.1:" + process.argv[2], enabled: true});
   await say((await server.get("story")).name === "story");
   const toxic = await proxy.addToxic({name: "slow", type: "latency", stream: "downstream", toxicity: 1,
-                                      attributes: {latency: 150, jitter: 0}});
-  await say(toxic.attributes.latency === 150);
+                                      attributes: {latency: 400, jitter: 0}});
+  await say(toxic.attributes.latency === 400);
   await toxic.remove();
   await say(true);
   await proxy.addToxic({name: "short", type: "limit_data", stream: "downstream", toxicity: 1, attributes: {bytes: 0}});
@@ -109,13 +109,13 @@ const say = async (value) => { console.log(JSON.stringify(value)); await lines.n
 """
 
 STORY = [
-    ("there is a proxy", True, lambda seconds: 0 <= seconds < 0.1),
-    ("a latency toxic", True, lambda seconds: seconds >= 0.15),
-    ("it is gone", True, lambda seconds: 0 <= seconds < 0.1),
+    ("there is a proxy", True, lambda seconds: 0 <= seconds < 0.35),
+    ("a latency toxic", True, lambda seconds: seconds >= 0.4),
+    ("it is gone", True, lambda seconds: 0 <= seconds < 0.35),
     ("a limit of nothing", True, lambda seconds: seconds == -1),
     ("disabled", False, lambda seconds: seconds == -2),
-    ("enabled", True, lambda seconds: 0 <= seconds < 0.1),
-    ("reset", True, lambda seconds: 0 <= seconds < 0.1),
+    ("enabled", True, lambda seconds: 0 <= seconds < 0.35),
+    ("reset", True, lambda seconds: 0 <= seconds < 0.35),
     ("deleted", False, lambda seconds: seconds == -2),
 ]
 

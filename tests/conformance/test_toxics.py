@@ -25,6 +25,8 @@ pytestmark = pytest.mark.live
 
 SLACK = 0.25
 """How much later than its rule says something may happen on a busy machine; never earlier."""
+QUICK = 0.25
+"""More than an echo takes without a delay, on a busy machine."""
 STREAMS = pytest.mark.parametrize("stream", ["upstream", "downstream"])
 
 
@@ -57,13 +59,13 @@ class TestLatency:
 
     def test_it_acts_on_connections_that_are_open(self, server: Api, port: int) -> None:
         with connect(port) as sock:
-            assert ping(sock) < 0.1
-            server.toxic("p", "latency", latency=150)
-            assert in_time(ping(sock), 0.15)
-            server.ok("PATCH", "/proxies/p/toxics/t", {"attributes": {"latency": 300}})
+            assert ping(sock) < QUICK
+            server.toxic("p", "latency", latency=300)
             assert in_time(ping(sock), 0.3)
+            server.ok("PATCH", "/proxies/p/toxics/t", {"attributes": {"latency": 600}})
+            assert in_time(ping(sock), 0.6)
             server.ok("DELETE", "/proxies/p/toxics/t")
-            assert ping(sock) < 0.1
+            assert ping(sock) < QUICK
 
     def test_bursts_are_not_queued_behind_each_other(self, server: Api, port: int) -> None:
         server.toxic("p", "latency", latency=200)
@@ -287,11 +289,11 @@ class TestTimeout:
             server.ok("DELETE", "/proxies/p/toxics/t")
             assert how_it_ends(sock) == ("eof", b"")
         with connect(port) as sock:
-            assert ping(sock) < 0.1
+            assert ping(sock) < QUICK
 
     def test_on_a_live_connection_what_came_before_arrives(self, server: Api, port: int) -> None:
         with connect(port) as sock:
-            assert ping(sock) < 0.1
+            assert ping(sock) < QUICK
             server.toxic("p", "timeout", timeout=200)
             sock.sendall(b"lost")
             assert how_it_ends(sock) == ("eof", b"")
@@ -348,7 +350,7 @@ class TestResetPeer:
     def test_a_lost_roll_still_makes_every_later_close_a_reset(self, server: Api, port: int) -> None:
         server.toxic("p", "reset_peer", toxicity=0, timeout=50)
         with connect(port) as sock:
-            assert ping(sock) < 0.2
+            assert ping(sock) < QUICK
             server.ok("PATCH", "/proxies/p", {"enabled": False})
             assert how_it_ends(sock)[0] == "reset"
 
@@ -437,7 +439,7 @@ class TestToxicity:
         server.toxic("p", "latency", toxicity=0, latency=300)
         for _ in range(5):
             with connect(port) as sock:
-                assert ping(sock) < 0.2
+                assert ping(sock) < QUICK
         server.ok("PATCH", "/proxies/p/toxics/t", {"toxicity": 1})
         for _ in range(2):
             with connect(port) as sock:
@@ -453,20 +455,20 @@ class TestToxicity:
         assert 60 <= hit <= 140
 
     def test_a_connection_is_hit_for_good_or_not_at_all(self, server: Api, port: int) -> None:
-        server.toxic("p", "latency", toxicity=0.5, latency=150)
+        server.toxic("p", "latency", toxicity=0.5, latency=300)
         for _ in range(6):
             with connect(port) as sock:
-                hits = {ping(sock) >= 0.149 for _ in range(3)}
+                hits = {ping(sock) >= 0.299 for _ in range(3)}
                 assert len(hits) == 1
 
     def test_a_change_rolls_again_on_live_connections(self, server: Api, port: int) -> None:
-        server.toxic("p", "latency", toxicity=0, latency=150)
+        server.toxic("p", "latency", toxicity=0, latency=300)
         with connect(port) as sock:
-            assert ping(sock) < 0.1
+            assert ping(sock) < QUICK
             server.ok("PATCH", "/proxies/p/toxics/t", {"toxicity": 1})
-            assert in_time(ping(sock), 0.15)
+            assert in_time(ping(sock), 0.3)
             server.ok("PATCH", "/proxies/p/toxics/t", {"toxicity": 0})
-            assert ping(sock) < 0.1
+            assert ping(sock) < QUICK
 
 
 class TestChains:
