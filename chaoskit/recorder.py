@@ -5,6 +5,7 @@
                                                                       └─► listeners (seconds since warmup began)
 
 Until `begin(t0)` tells when warmup begins, observations wait: before that their place on the run's clock is unknown.
+Events are told to listeners at once all the same (people want to know what is being waited for), with `at` = −0.1.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from types import TracebackType
 
 import msgspec
 
-from chaoskit.model.observation import LoadSlot, Observation, TapCall, TapSlot
+from chaoskit.model.observation import Event, LoadSlot, Observation, TapCall, TapSlot
 
 __all__ = ["Listener", "Recorder", "on_run_clock"]
 
 Listener = Callable[[Observation], None]
 """Called in the recorder's thread with every observation, in the order of arrival. Must be quick."""
 
+_BEFORE = -0.1
 _DIGITS = 7
 """0.1 µs: slot starts come out as the multiples of 0.1 that they are."""
 
@@ -107,6 +109,10 @@ class Recorder:
         if self._error is not None:
             raise self._error
 
+    def _tell(self, seen: Observation) -> None:
+        for listener in self._listeners:
+            listener(seen)
+
     def _work(self) -> None:
         encoder = msgspec.json.Encoder()
         t0: float | None = None
@@ -123,6 +129,8 @@ class Recorder:
                         batch, waiting = waiting, []
                     elif t0 is None:
                         waiting.append(item)
+                        if isinstance(item, Event):
+                            self._tell(msgspec.structs.replace(item, at=_BEFORE))
                         continue
                     else:
                         batch = [item]
@@ -130,7 +138,8 @@ class Recorder:
                         seen = on_run_clock(raw, t0)
                         file.write(encoder.encode(seen) + b"\n")
                         self._memory.append(seen)
-                        for listener in self._listeners:
-                            listener(seen)
+                        if isinstance(item, _Begin) and isinstance(seen, Event):
+                            continue  # told when it came
+                        self._tell(seen)
         except BaseException as error:  # noqa: BLE001 - handed to whoever flushes or closes
             self._error = error

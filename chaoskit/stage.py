@@ -22,6 +22,7 @@ from chaoskit.model.topology import LOAD, Edge
 from chaoskit.model.undo import Undo
 from chaoskit.proxy.mesh import Mesh
 from chaoskit.recorder import Recorder
+from chaoskit.recover import recover_all
 from chaoskit.registry import find
 from chaoskit.store import HISTORY
 from chaoskit.target import Target
@@ -63,6 +64,9 @@ class Stage:
     def __enter__(self) -> Stage:
         self.recorder = Recorder(self.folder / HISTORY)
         self.recorder.__enter__()
+        for earlier in recover_all():  # what a run has left whose guardian was killed too
+            if earlier.left:
+                self._say(f"run {earlier.run} left something in place: chaoskit recover {earlier.run}")
         self.guardian = Guardian(self.run_id, label=self._label)
         self.guardian.start()
         return self
@@ -168,6 +172,8 @@ class Stage:
 
     def part_lost(self) -> str:
         """What died, in words; empty while everything of ours is alive."""
+        if not self._lost and self.guardian.lost:
+            self.lost("the guardian", self.guardian.lost)
         if not self._lost and self._mesh is not None and not self._mesh.alive():
             self.lost("the proxy", "its process ended")
         return self._lost

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import secrets
-import shutil
 import socket
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,8 @@ from chaoskit.errors import LoadError
 from chaoskit.interfaces import Address, Child, Emit, Launcher, LaunchSpec
 from chaoskit.load.plan import load_plan
 from chaoskit.load.wire import (
+    TOKEN_LENGTH,
+    TOKEN_VARIABLE,
     Batch,
     Command,
     Done,
@@ -109,17 +110,13 @@ class LoadDriver:
 
     def prepare(self) -> None:
         """Launch the worker and wait until it can start at once. Raises LoadError with the tail of its log."""
-        folder = Path(tempfile.mkdtemp(prefix="chaoskit-load-"))  # 0700, and short enough for a socket's path
-        try:
-            with socket.socket(socket.AF_UNIX) as listener:
-                listener.bind(str(folder / "worker.sock"))
-                listener.listen(1)
-                listener.settimeout(0.1)
-                name = "worker.master" if self._here else "worker.1"
-                self._child = self._launch(name, ("--connect", str(folder / "worker.sock")), {})
-                self._socket = self._accept(listener, time.monotonic() + _READY)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        token = secrets.token_hex(TOKEN_LENGTH // 2)
+        with socket.create_server(("127.0.0.1", 0), backlog=4) as listener:  # no socket file: nothing to leave behind
+            listener.settimeout(0.1)
+            name = "worker.master" if self._here else "worker.1"
+            where = f"127.0.0.1:{listener.getsockname()[1]}"
+            self._child = self._launch(name, ("--connect", where), {TOKEN_VARIABLE: token})
+            self._socket = self._accept(listener, token, time.monotonic() + _READY)
         self._reader = threading.Thread(target=self._read, name="load", daemon=True)
         self._reader.start()
         self._tell(Plan(plan=self._plan))
@@ -219,7 +216,8 @@ class LoadDriver:
             if time.monotonic() > until:
                 raise self._error(f"{what} was not ready after {_READY:g} s")
 
-    def _accept(self, listener: socket.socket, until: float) -> socket.socket:
+    def _accept(self, listener: socket.socket, token: str, until: float) -> socket.socket:
+        """The worker's connection. Whoever connects without the token is hung up on."""
         while True:
             try:
                 connection, _ = listener.accept()
@@ -229,8 +227,11 @@ class LoadDriver:
                 if time.monotonic() > until:
                     raise self._error(f"the load worker did not come up within {_READY:g} s") from None
             else:
-                connection.settimeout(None)
-                return connection
+                if _knows(connection, token):
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    connection.settimeout(None)
+                    return connection
+                connection.close()
 
     def _tell(self, command: Command) -> None:
         if self._socket is None:
@@ -276,3 +277,15 @@ class LoadDriver:
         except OSError:
             lines = []
         return LoadError(message, detail="\n".join(lines[-_TAIL:]), hint=f"its whole log is {log}")
+
+
+def _knows(connection: socket.socket, token: str) -> bool:
+    """Whether who connected says the token first."""
+    connection.settimeout(2.0)
+    said = b""
+    try:
+        while len(said) < len(token) and (more := connection.recv(len(token) - len(said))):
+            said += more
+    except OSError:
+        return False
+    return hmac.compare_digest(said, token.encode())

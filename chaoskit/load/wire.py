@@ -21,6 +21,8 @@ from chaoskit.model.observation import Observation
 from chaoskit.model.undo import JSON
 
 __all__ = [
+    "TOKEN_LENGTH",
+    "TOKEN_VARIABLE",
     "Batch",
     "CapturePlan",
     "Command",
@@ -44,6 +46,10 @@ __all__ = [
     "read_command",
     "read_report",
 ]
+
+TOKEN_VARIABLE = "CHAOSKIT_HARNESS_TOKEN"  # noqa: S105 - the variable's name
+"""Environment variable with what the worker says first on its connection."""
+TOKEN_LENGTH = 32
 
 JsonPath = tuple[Union[str, int, None], ...]
 

@@ -1,4 +1,4 @@
-"""The load worker's process: `python -m chaoskit.load.worker --connect SOCKET` talks to the harness and runs Locust;
+"""The load worker's process: `python -m chaoskit.load.worker --connect HOST:PORT` talks to the harness and runs Locust;
 with a plan for several workers it is their master. `--join HOST:PORT` is one of those."""
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from locust.env import Environment
 
 from chaoskit.load.generator import Declared, Generator
 from chaoskit.load.wire import (
+    TOKEN_VARIABLE,
     Batch,
     Command,
     Done,
@@ -51,9 +52,12 @@ _QUIT = 0.4
 class Harness:
     """The connection to the harness. Its end is this process' end."""
 
-    def __init__(self, path: str) -> None:
-        self._socket = gevent.socket.socket(gevent.socket.AF_UNIX)
-        self._socket.connect(path)
+    def __init__(self, where: str) -> None:
+        """`where` is HOST:PORT on loopback; the token in the environment says that it is we."""
+        host, _, port = where.rpartition(":")
+        self._socket = gevent.socket.create_connection((host, int(port)))
+        self._socket.setsockopt(gevent.socket.IPPROTO_TCP, gevent.socket.TCP_NODELAY, 1)
+        self._socket.sendall(os.environ.pop(TOKEN_VARIABLE, "").encode())
         self._lock = gevent.lock.RLock()
         self.commands: Queue[Command | None] = Queue()
         """What the harness says, in order; None at its end."""
@@ -84,7 +88,7 @@ class Harness:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m chaoskit.load.worker", description=__doc__)
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--connect", metavar="SOCKET", help="unix socket that the harness listens on")
+    where.add_argument("--connect", metavar="HOST:PORT", help="where the harness listens")
     where.add_argument("--join", metavar="HOST:PORT", help="master to join; CHAOSKIT_LOAD_TOKEN holds the token")
     parser.add_argument("--index", type=int, default=-1, help="which of the master's workers this is, from 0")
     arguments = parser.parse_args()
