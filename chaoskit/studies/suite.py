@@ -56,7 +56,7 @@ class Series:
         if len(fine) < 2:
             return ""
         low, high = min(fine), max(fine)
-        reach = (high - low) or abs(high) or 1.0
+        reach = max(high - low, abs(high) * 0.2) or 1.0  # a tremor is not drawn as an earthquake
         step = 100 / (len(self.values) - 1)
         parts, drawing = [], False
         for i, value in enumerate(self.values):
@@ -111,7 +111,13 @@ class Cell:
     """Runs of one pattern under one kind of fault."""
 
     held: int
+    unsure: int
     total: int
+
+    @property
+    def look(self) -> str:
+        """As which verdict it is shown."""
+        return "supported" if self.held == self.total else _unexpected(self.unsure, self.total - self.held)
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,19 @@ class Suite:
         return sum(kept.run.as_expected for kept in self.latest)
 
     @property
+    def unsure(self) -> int:
+        """Of those that did not come out as expected, how many could not tell."""
+        return _unsure(self.latest)
+
+    @property
+    def look(self) -> str:
+        """As which verdict the whole is shown."""
+        if not self.latest:
+            return "inconclusive"
+        missed = len(self.latest) - self.held
+        return _unexpected(self.unsure, missed) if missed else "supported"
+
+    @property
     def seconds(self) -> float:
         """What the latest runs took together."""
         return sum(max(0.0, kept.run.finished - kept.run.started) for kept in self.latest)
@@ -146,8 +165,18 @@ class Suite:
 
     def cell(self, pattern: str, kind: str) -> Cell | None:
         """How the latest runs of a pattern under a kind of fault went; None where there is none."""
-        rows = [row for group in self.groups if pattern in group.tags and kind in group.faults for row in group.rows]
-        return Cell(sum(row.latest.run.as_expected for row in rows), len(rows)) if rows else None
+        groups = [group for group in self.groups if pattern in group.tags and kind in group.faults]
+        kept = [row.latest for group in groups for row in group.rows]
+        return Cell(sum(one.run.as_expected for one in kept), _unsure(kept), len(kept)) if kept else None
+
+
+def _unsure(kept: Sequence[Kept]) -> int:
+    return sum(not one.run.as_expected and one.run.verdict is Verdict.INCONCLUSIVE for one in kept)
+
+
+def _unexpected(unsure: int, missed: int) -> str:
+    """Of runs that did not come out as expected: nothing is known to be wrong where all of them could not tell."""
+    return "inconclusive" if unsure == missed else "refuted"
 
 
 def collect(root: Path, most: int = MOST_RUNS) -> Suite:

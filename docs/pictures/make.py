@@ -1,7 +1,7 @@
 """Remake the pictures of README and docs from real runs: `python docs/pictures/make.py [STORE]`.
 
-Runs both variants of one experiment (a store with runs of it may be named instead), then takes pictures in headless
-Chromium of the report, the index, a comparison, the terminal and the CI summary, and prints what it wrote.
+Runs both variants of one experiment (or takes a store that has runs of it), keeps the supported one's reports as
+the sample, and takes pictures in headless Chromium of the report, the index, the terminal and the CI summary.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def main(arguments: list[str]) -> int:
         store = Path(arguments[0]) if arguments else Path(scratch) / "reports"
         terminal = "" if arguments else _run(store)
         folder = _supported(store)
+        _keep(folder)
         with Browser() as browser:
             _report(browser, folder / "report.html")
             _whole(browser, write_index(store), "index.png", height=900)
@@ -57,10 +58,20 @@ def _supported(store: Path) -> Path:
     for folder in sorted((store / EXPERIMENT).glob("*-protected"), reverse=True):
         run, history = load_run(folder)
         if run.verdict is Verdict.SUPPORTED:
-            for kind in ("html", "markdown"):
+            for kind in ("html", "json", "junit", "markdown"):
                 kinds("reporters")[kind]().write(run, history, folder)
             return folder
     sys.exit(f"no supported run of {EXPERIMENT} in {store}/")
+
+
+def _keep(folder: Path) -> None:
+    """The reports of that run, as the repository's sample."""
+    sample = ROOT / "reports" / "sample"
+    sample.mkdir(parents=True, exist_ok=True)
+    for name in ("report.html", "result.json", "junit.xml", "summary.md"):
+        text = (folder / name).read_text(encoding="utf-8")
+        (sample / name).write_text(text.replace(f"{ROOT}/", ""), encoding="utf-8")
+        _say(sample / name)
 
 
 def _run(store: Path) -> str:

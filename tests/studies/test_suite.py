@@ -67,6 +67,18 @@ def test_what_came_out_otherwise_stands_first(tmp_path, runs):
     assert "1 of 2 runs" in text_of(index_html(suite))
 
 
+def test_runs_that_could_not_tell_are_told_apart_from_those_that_failed(tmp_path, runs):
+    unsure = msgspec.structs.replace(runs[0], verdict=Verdict.INCONCLUSIVE, as_expected=False)
+    keep(tmp_path, unsure, experiment="a")
+    suite = collect(tmp_path)
+    assert (suite.held, suite.unsure, suite.look) == (0, 1, "inconclusive")
+    assert suite.cell("bulkhead", "latency").look == "inconclusive"
+    keep(tmp_path, msgspec.structs.replace(runs[1], as_expected=False), experiment="b")
+    suite = collect(tmp_path)
+    assert (suite.unsure, suite.look) == (1, "refuted")
+    assert "0 as expected, 1 could not tell, 1 otherwise" in text_of(index_html(suite))
+
+
 def test_runs_that_cannot_be_read_are_told_and_do_not_stop_the_others(tmp_path, runs):
     keep(tmp_path, runs[0])
     for name, text in (("old", '{"format_version": 0}'), ("cut", '{"format_version": 1, "id"'), ("none", "{}")):
