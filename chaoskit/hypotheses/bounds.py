@@ -19,6 +19,10 @@ from chaoskit.model.verdict import Finding, Verdict
 __all__ = ["Bound", "LoadClaim"]
 
 
+_ENOUGH_TO_REFUTE = 20
+"""Requests whose whole interval must be beyond a bound for it to be broken, where more are needed for it to hold."""
+
+
 @dataclass(frozen=True)
 class Bound:
     """A measure and the value that it must not be above (`upper`) or below; `against` gives the value from what the
@@ -78,7 +82,7 @@ class LoadClaim(Claim):
         if not history.windows.get(phase):
             return Part(Verdict.INCONCLUSIVE, f"{what} was not measured: the run never reached {phase}", phase=phase)
         samples, needed = bound.measure.samples(view), bound.measure.needed(bound.value)
-        if samples < needed:
+        if samples < needed and not self._broken_beyond_doubt(bound, view, samples):
             because = f"{what} cannot be told from {samples} requests in {phase}: it takes at least {needed}"
             return Part(Verdict.INCONCLUSIVE, because, phase=phase, samples=samples, evidence=view.spans)
         seen = bound.measure.measured(view)
@@ -86,6 +90,15 @@ class LoadClaim(Claim):
             assert bound.value is not None
             return self._against(history, phase, bound, view, seen, bound.value, what)._replace(bound=bound.value)
         return self._against_baseline(history, phase, bound, view, seen, what)
+
+    def _broken_beyond_doubt(self, bound: Bound, view: LoadView, samples: int) -> bool:
+        """Too few requests to say that a bound holds may well say that it does not: all of them failed."""
+        if bound.value is None or samples < _ENOUGH_TO_REFUTE:
+            return False
+        interval = bound.measure.measured(view).interval
+        if interval is None:
+            return False
+        return interval[0] > bound.value if bound.upper else interval[1] < bound.value
 
     def _against_baseline(
         self, history: History, phase: Phase, bound: Bound, view: LoadView, seen: Measured, what: str
