@@ -25,7 +25,13 @@ _MOST_LINE = 16 * 1024
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [^\s]+ HTTP/1\.[01]$")
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [0-9]{3}(?: |$)")
 _WHOLE_REQUEST = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) [^\s]+ HTTP/1\.[01]\r\n")
-_WHOLE_RESPONSE = re.compile(rb"HTTP/1\.[01] ([2-5][0-9]{2})[ \r]")
+_WHOLE_STATUSES = {
+    b"HTTP/1.%d %d" % (minor, status): status
+    for minor in (0, 1)
+    for status in range(200, 600)
+    if status not in (204, 304)
+}
+"""How answers begin that may have a body."""
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
@@ -254,19 +260,16 @@ class Responses(_Messages):
         and `step` has to read it."""
         if self.state or self.partial or not self.methods or self.methods[0] in (b"HEAD", b"CONNECT"):
             return 0
-        found = _WHOLE_RESPONSE.match(data)
+        status = _WHOLE_STATUSES.get(data[:12], 0)
         end = data.find(b"\r\n\r\n")
-        if found is None or end < 0:
+        if not status or end < 0:
             return 0
         low = data[: end + 2].lower()
         at = low.find(b"\r\ncontent-length:")
-        if at < 0 or low.find(b"\r\ntransfer-encoding:") >= 0:
+        if at < 0 or low.find(b"chunked") >= 0:
             return 0
-        length = low[at + 17 : low.index(b"\r\n", at + 17)].strip(b" \t")
-        if not length.isdigit() or end + 4 + int(length) != len(data):
-            return 0
-        status = int(found[1])
-        if status in (204, 304):
+        length = low[at + 17 : low.find(b"\r", at + 17)].strip(b" \t")
+        if not length.isdigit() or end + 4 + int(length) != len(data) or data[12] not in b" \r":
             return 0
         self.methods.popleft()
         return status

@@ -138,10 +138,14 @@ class HttpMeter(Meter):
         requests = self.requests
         head = requests.whole(data)
         if head is not None:
-            call = self.begin(now)
+            call = Call(now, self.number, self.count == 0)  # as `begin`, which costs a call here
             call.head = head
             call.bytes_up = len(data)
-            self.responses.methods.append(head.method)
+            call.toxics, self.upcoming = self.upcoming, ()
+            self.count += 1
+            self.calls.append(call)
+            tap.started += 1
+            self.responses.methods.append(data[: data.find(b" ")])
             return
         at, size = 0, len(data)
         while at < size:
@@ -178,10 +182,12 @@ class HttpMeter(Meter):
         status = responses.whole(data)
         if status:
             if calls:
-                call = calls[0]
+                call = calls.popleft()
                 call.status = status
                 call.bytes_down += len(data)
-                self.end(call, "answered", now)
+                call.end = now
+                call.outcome = "answered"
+                tap.end_call(call)
             return
         at, size = 0, len(data)
         while at < size:

@@ -65,6 +65,17 @@ class Call:
                     return parts[1].decode("latin-1"), parts[2].decode("latin-1")
         return "", ""
 
+    def sample(self) -> int:
+        """A number that is the same for all calls of one trace, wherever it is seen; for want of a trace, of one
+        connection."""
+        if self.head is not None:
+            low = self.head.low
+            at = low.find(b"\r\ntraceparent:")
+            if at >= 0:
+                at = low.find(b"-", at) + 1
+                return crc32(low[at : at + 32])
+        return self.connection
+
     def kept(self) -> TapCall:
         """As it is reported."""
         trace_id, span_id = self.trace()
@@ -128,11 +139,6 @@ class Hub:
         """Close the slot that is open too, with every call that is: the end of a run."""
         for tap in self.taps:
             tap.flush(now)
-
-    def keeps(self, call: Call) -> bool:
-        """Whether calls of this trace are kept; without one, those of each 2^level-th connection are."""
-        trace_id, _ = call.trace()
-        return not (crc32(trace_id.encode()) if trace_id else call.connection) & self.mask
 
     def raise_level(self) -> None:
         self.level = min(self.level + 1, 30)
@@ -232,7 +238,7 @@ class Tap:
         if call.status:
             self.statuses[call.status] = self.statuses.get(call.status, 0) + 1
         hub = self.hub
-        if hub.mask and not hub.keeps(call):
+        if hub.mask and call.sample() & hub.mask:
             self.left_out += 1
             return
         self.calls.append(call.kept())
