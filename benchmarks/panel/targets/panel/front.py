@@ -27,7 +27,7 @@ class Front:
         self.cached: object = None
         self.acknowledged: list[str] = []
         self.was_down = False
-        self.ready, self.ready_at = True, 0.0
+        self.down_since = 0.0
 
 
 FRONT = web.AppKey("front", Front)
@@ -153,16 +153,15 @@ async def ready(request: web.Request) -> web.Response:
     front = request.app[FRONT]
     if DEFECT == "readiness always says yes":
         return web.Response(text="ok")
-    keep = 4.0 if DEFECT == "readiness is slow to flip" else 0.0
-    if time.monotonic() - front.ready_at > keep or not front.ready:
-        front.ready_at = time.monotonic()
-        try:
-            await front.back.call("GET", "/health/ready", "", timeout=0.2)
-            front.ready = True
-        except Failed:
-            front.ready = False
-            front.was_down = True
-    fine = front.ready and not (front.was_down and DEFECT == "readiness never returns")
+    try:
+        await front.back.call("GET", "/health/ready", "", timeout=0.2)
+        front.down_since = 0.0
+    except Failed:
+        front.down_since = front.down_since or time.monotonic()
+        front.was_down = True
+    patience = 3.0 if DEFECT == "readiness is slow to flip" else 0.0
+    down = bool(front.down_since) and time.monotonic() - front.down_since >= patience
+    fine = not down and not (front.was_down and DEFECT == "readiness never returns")
     return web.Response(text="ok" if fine else "no", status=200 if fine else 503)
 
 
