@@ -193,9 +193,9 @@ def test_judging_is_a_function_of_the_history() -> None:
 
 def test_too_few_requests_to_hold_may_be_enough_to_break() -> None:
     all_failed = healthy().load("checkout", "fault", rate=5, failures={"status 404": 1.0}).build()
-    told = ErrorRate.model_validate({"max": 0.01}).judge(all_failed)
+    told = ErrorRate.model_validate({"max": 0.01, "of": "checkout"}).judge(all_failed)
     assert told.verdict is REFUTED, told.because
     few = healthy().load("checkout", "fault", rate=1, failures={"status 404": 1.0}).build()
-    assert ErrorRate.model_validate({"max": 0.01}).judge(few).verdict is INCONCLUSIVE
+    assert ErrorRate.model_validate({"max": 0.01, "of": "checkout"}).judge(few).verdict is INCONCLUSIVE
     none_failed = healthy().load("checkout", "fault", rate=5).build()
-    assert ErrorRate.model_validate({"max": 0.01}).judge(none_failed).verdict is INCONCLUSIVE
+    assert ErrorRate.model_validate({"max": 0.01, "of": "checkout"}).judge(none_failed).verdict is INCONCLUSIVE
