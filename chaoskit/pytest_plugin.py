@@ -172,7 +172,8 @@ def chaos_target(
     def standing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandingTarget]:
         from chaoskit.studies.standing import StandingTarget
 
-        near = getattr(request, "path", None) if scope in ("function", "class", "module") else request.config.rootpath / "pytest.ini"
+        in_file = scope in ("function", "class", "module")
+        near = getattr(request, "path", None) if in_file else request.config.rootpath / "pytest.ini"
         with StandingTarget(
             name, tmp_path_factory.mktemp(f"chaos-{Path(name).stem}"), near=near, deployer=deployer, env=env
         ) as target:

@@ -1,4 +1,4 @@
-"""The service under judgement: one endpoint for each guard, and health checks that are honest unless DEFECT says not."""
+"""The service under judgement: one endpoint for each guard, and honest health checks unless DEFECT says not."""
 
 from __future__ import annotations
 
@@ -172,7 +172,8 @@ async def metrics(request: web.Request) -> web.Response:
         f'circuit_breaker_state{{name="back",state="{state}"}} {int(front.breaker.state == state)}'
         for state in ("closed", "open", "half_open")
     ]
-    lines = ["# TYPE circuit_breaker_state gauge", *states, "# TYPE slots_used gauge", f"slots_used {front.bulkhead.used}"]
+    slots = ["# TYPE slots_used gauge", f"slots_used {front.bulkhead.used}"]
+    lines = ["# TYPE circuit_breaker_state gauge", *states, *slots]
     return web.Response(text="\n".join(lines) + "\n")
 
 
