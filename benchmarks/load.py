@@ -190,7 +190,7 @@ class _Process:
             return self.process.wait(timeout)
         return None
 
-    def signal(self, number: int, *, tree: bool = True) -> None:  # noqa: ARG002 - one process is the tree
+    def signal(self, number: int, *, tree: bool = True) -> None:
         self.process.send_signal(number)
 
     def stop(self) -> None:

@@ -231,7 +231,7 @@ async def delays(port: int, rate: int, seconds: int) -> list[float]:
             self.sent.append(time.perf_counter())
             self.transport.write(request)  # type: ignore[attr-defined]  # a TCP transport
 
-        def data_received(self, data: bytes) -> None:  # noqa: ARG002 - one answer is one piece
+        def data_received(self, data: bytes) -> None:
             took.append(time.perf_counter() - self.sent.popleft())
 
     request = f"GET {_SMALL} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
