@@ -60,7 +60,7 @@ def start_embedded(launcher: Launcher, seed: int | None) -> Server:
     """Our own server, on a free port of loopback. Raises ProxyError or DeployError."""
     with socket.create_server(("127.0.0.1", 0), backlog=1) as door:
         host, port = door.getsockname()[:2]
-        argv = [sys.executable, "-m", "chaoskit.proxy.server", "--host", "127.0.0.1", "--port", "0"]
+        argv = [sys.executable, "-P", "-m", "chaoskit.proxy.server", "--host", "127.0.0.1", "--port", "0"]
         argv += ["--announce", f"{host}:{port}"]
         argv += ["--seed", str(seed)] if seed is not None else []
         child = launcher.launch(LaunchSpec(name="proxy", argv=tuple(argv), env=dict(os.environ), stop_order=10))
