@@ -66,7 +66,11 @@ class Injection:
     def prepare(self) -> None:
         """Write its undos into the journal; then it only waits for its time."""
         due = self._t0 + self._planned[1] + _LATE
-        self._undos = [msgspec.structs.replace(undo, due=due) for undo in self.fault.undo(self._system)]
+        self._undos = [
+            # Two faults may need the same undo (two partitions of one edge): each has its own line in the journal.
+            msgspec.structs.replace(undo, id=f"{self.fault.id}: {undo.id}", due=due)
+            for undo in self.fault.undo(self._system)
+        ]
         for undo in self._undos:
             self._will_undo(undo)
         self._thread.start()

@@ -78,7 +78,7 @@ def carried(fault: Fault, window: tuple[float, float] = SPANS) -> Injection:
 def test_the_undo_is_written_down_before_the_fault_is_in() -> None:
     injection = carried(Recorded(on="orders->payments", id="r"))
     injection.join(5.0)
-    assert LOG.lines == ["journal u1", "in", "injected", "out u1", "done u1", "undone"]
+    assert LOG.lines == ["journal r: u1", "in", "injected", "out r: u1", "done r: u1", "undone"]
     span = injection.span()
     assert span.injected is not None and span.undone is not None
     assert 0.3 <= span.injected < 0.6
@@ -90,14 +90,14 @@ def test_withdrawn_it_comes_out_at_once() -> None:
     injection = carried(Recorded(on="orders->payments", id="r"), (0.0, 60.0))
     time.sleep(0.3)
     injection.withdraw()
-    assert LOG.lines[-3:] == ["out u1", "done u1", "undone"]
+    assert LOG.lines[-3:] == ["out r: u1", "done r: u1", "undone"]
     assert injection.span().undone is not None
 
 
 def test_withdrawn_before_its_time_it_never_goes_in_and_is_undone_all_the_same() -> None:
     injection = carried(Recorded(on="orders->payments", id="r"), (30.0, 60.0))
     injection.withdraw()
-    assert LOG.lines == ["journal u1", "out u1", "done u1"]
+    assert LOG.lines == ["journal r: u1", "out r: u1", "done r: u1"]
     assert injection.span().injected is None
     assert injection.span().active is None
 
@@ -106,7 +106,7 @@ def test_a_fault_that_goes_in_by_half_is_taken_out_and_reported() -> None:
     injection = carried(Breaking(on="orders->payments", id="r"))
     injection.join(5.0)
     assert "the other half is not there" in injection.error
-    assert LOG.lines == ["journal u1", "half in", "fault_failed", "out u1", "done u1", "undone"]
+    assert LOG.lines == ["journal r: u1", "half in", "fault_failed", "out r: u1", "done r: u1", "undone"]
     assert injection.span().in_force is None
 
 
@@ -114,6 +114,6 @@ def test_an_undo_that_fails_is_left_and_said(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("chaoskit.injection.undo_owners", dict)
     injection = carried(Recorded(on="orders->payments", id="r"))
     injection.join(5.0)
-    assert [undo.id for undo in injection.undo_left] == ["u1"]
-    assert "done u1" not in LOG.lines
+    assert [undo.id for undo in injection.undo_left] == ["r: u1"]
+    assert "done r: u1" not in LOG.lines
     assert "nobody here knows how to undo" in injection.error

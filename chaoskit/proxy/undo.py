@@ -36,6 +36,11 @@ class Place:
         self.proxy = proxy
         self.ours = ours
 
+    @property
+    def shown(self) -> str:
+        """The URL as people may see it: without the token that may stand in it."""
+        return Toxiproxy(self.url).url
+
     def to_json(self) -> JSON:
         return {"url": self.url, "proxy": self.proxy, "ours": self.ours}
 
@@ -141,7 +146,7 @@ def container_undo(name: str) -> Undo:
 def toxics_undo(edge: str, places: Sequence[Place], names: Sequence[str]) -> Undo:
     """Of toxics by name, wherever on the edge they are."""
     by_hand = "; ".join(
-        f"curl -X DELETE '{place.url}/proxies/{place.proxy}/toxics/{name}'" for place in places for name in names
+        f"curl -X DELETE '{place.shown}/proxies/{place.proxy}/toxics/{name}'" for place in places for name in names
     )
     return Undo(
         id=f"proxy.toxic {edge} {' '.join(names)}",
@@ -153,7 +158,7 @@ def toxics_undo(edge: str, places: Sequence[Place], names: Sequence[str]) -> Und
 
 def enabled_undo(edge: str, places: Sequence[Place]) -> Undo:
     """Of a closed listener."""
-    by_hand = "; ".join(f"curl -d '{{\"enabled\":true}}' '{place.url}/proxies/{place.proxy}'" for place in places)
+    by_hand = "; ".join(f"curl -d '{{\"enabled\":true}}' '{place.shown}/proxies/{place.proxy}'" for place in places)
     return Undo(
         id=f"proxy.enabled {edge}",
         owner=EnableProxy.kind,
@@ -168,5 +173,5 @@ def delete_undo(edge: str, place: Place) -> Undo:
         id=f"proxy.delete {edge} {place.proxy}",
         owner=DeleteProxy.kind,
         args={"places": [place.to_json()]},
-        says=f"delete the proxy of {edge}: curl -X DELETE '{place.url}/proxies/{place.proxy}'",
+        says=f"delete the proxy of {edge}: curl -X DELETE '{place.shown}/proxies/{place.proxy}'",
     )
