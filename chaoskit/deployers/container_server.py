@@ -31,7 +31,7 @@ def main(kind: str, port: int) -> None:
     os.chdir(spec.cwd or "/")
     if spec.user:
         _become(spec.user)
-    os.execve(spec.argv[0], list(spec.argv), dict(spec.env))  # noqa: S606 - becoming it is the point
+    os.execve(spec.argv[0], list(spec.argv), {**os.environ, **spec.env})  # noqa: S606 - becoming it is the point
 
 
 def warm(kind: str) -> None:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import ClassVar
 
@@ -23,6 +23,7 @@ from chaoskit.deployers.container_server import DATA
 from chaoskit.deployers.docker_engine import RUN_LABEL, ContainerSpec, Engine
 from chaoskit.deployers.docker_images import build_folder, lab_image, target_image
 from chaoskit.deployers.docker_place import ContainerPlace
+from chaoskit.deployers.docker_servers import introduced, server_image
 from chaoskit.deployers.external import ExternalReplica, address_of
 from chaoskit.deployers.readiness import ask_http, ask_tcp, wait_until
 from chaoskit.deployers.system import Standing
@@ -37,6 +38,8 @@ __all__ = ["Again", "Docker", "Reconnect", "Sweep", "Unpause"]
 _PORT = 8000
 """Where a service listens inside its container, unless it says another one."""
 _SERVER_PORTS = {"postgres": 5432, "redis": 6379, "nats": 4222, "prometheus": 9090}
+_STAYS = 0.1
+"""Seconds that a connection must last before its service counts as listening."""
 _PASSES = 2.0
 _SWEEPS = 15.0
 
@@ -76,6 +79,7 @@ class Docker(Deployer):
     _place: ContainerPlace | None = PrivateAttr(default=None)
     _scene: Scene | None = PrivateAttr(default=None)
     _undo: Undo | None = PrivateAttr(default=None)
+    _giving_up: threading.Event = PrivateAttr(default_factory=threading.Event)
     _images: dict[str, str] = PrivateAttr(default_factory=dict)
     _replicas: list[ContainerReplica] = PrivateAttr(default_factory=list)
 
@@ -86,7 +90,7 @@ class Docker(Deployer):
         lab = lab_image(engine, scene.say)
         files = target_image(engine, target, lab, scene.say) if any(s.run for s in target.services.values()) else lab
         for name in target.services:
-            self._images[name] = self._image(engine, target, name, lab, files, scene.say)
+            self._images[name] = self._image(engine, target, name, lab, files, scene)
         network = f"chaoskit-{scene.run_id}"
         undo = Undo(
             id=f"{Sweep.kind}:{scene.run_id}",
@@ -103,18 +107,20 @@ class Docker(Deployer):
         return self._place
 
     @staticmethod
-    def _image(engine: Engine, target: Target, name: str, lab: str, files: str, say: Callable[[str], None]) -> str:
+    def _image(engine: Engine, target: Target, name: str, lab: str, files: str, scene: Scene) -> str:
         spec = target.services[name]
         if spec.url:
             return ""
         if spec.build:
             folder = (target.file.parent if target.file else Path.cwd()) / spec.build
-            return build_folder(engine, folder, name, say)
+            return build_folder(engine, folder, name, scene.say)
         if spec.image:
             if not engine.has_image(spec.image):
-                engine.pull(spec.image, say)
+                engine.pull(spec.image, scene.say)
             return spec.image
-        return lab if spec.provides else files
+        if spec.provides:
+            return server_image(engine, spec.provides, scene.backing(spec.provides), lab, scene.say)
+        return files
 
     def deploy(self, target: Target, scene: Scene) -> System:
         """Edges first, then real servers, then all services together."""
@@ -137,28 +143,29 @@ class Docker(Deployer):
             if name in standing:
                 continue
             spec = target.services[name.partition(".")[0]]
-            replica = self._container(target, scene, name, spec, listens)
+            replica = self._container(target, scene, name, listens)
             standing[name] = replica
             self._replicas.append(replica)
             (servers if spec.provides else services).append(replica)
-        _together(lambda replica: self._serve(target, scene, replica), servers)
-        _together(self._bring_up, services)
+        self._together(lambda replica: self._serve(target, scene, replica), servers)
+        self._together(self._bring_up, services)
         return Standing(target, scene, standing)
 
-    def _container(
-        self, target: Target, scene: Scene, name: str, spec: ServiceSpec, listens: dict[Edge, Address]
-    ) -> ContainerReplica:
+    def _container(self, target: Target, scene: Scene, name: str, listens: dict[Edge, Address]) -> ContainerReplica:
         assert self._engine is not None, "prepared before"
         service = name.partition(".")[0]
+        spec = target.services[service]
         inside = _inside(spec)
         placed = {"host": "0.0.0.0", "port": str(inside)}  # noqa: S104 - inside its container
         command: tuple[str, ...] = ()
+        files: dict[str, bytes] = {}
+        changed = {**scene.env.get(service, {}), **scene.env.get(name, {})}
         if spec.provides:
+            files = introduced(spec.provides, scene.backing(spec.provides), _metrics(target), {**spec.env, **changed})
             command = ("python3", "-m", "chaoskit.deployers.container_server", spec.provides, str(inside))
         elif spec.run:
             command = tuple(_placed(word, placed) for word in shlex.split(spec.run))
         needs = target.environment(name, lambda edge: str(listens[edge]))
-        changed = {**scene.env.get(service, {}), **scene.env.get(name, {})}
         own = {key: _placed(value, placed) for key, value in spec.env.items()}
         container = ContainerSpec(
             name=f"chaoskit-{scene.run_id}-{_alias(name)}",
@@ -168,25 +175,27 @@ class Docker(Deployer):
             alias=_alias(name),
             ports=(inside,),
             data=DATA if spec.provides else "",
+            files=files,
         )
 
         def ask(where: Address) -> str:
             if spec.provides:
                 return "" if scene.backing(spec.provides).ready(where) else f"no answer from {spec.provides}"
-            return ask_http(where, spec.health.ready) if spec.health.ready else ask_tcp(where)
+            return ask_http(where, spec.health.ready) if spec.health.ready else ask_tcp(where, stays=_STAYS)
 
         log = scene.folder / "logs" / f"{name}.log"
         network = f"chaoskit-{scene.run_id}"
         return ContainerReplica(name, container, self._engine, network, {RUN_LABEL: scene.run_id}, ask, log, spec)
 
     def _serve(self, target: Target, scene: Scene, replica: ContainerReplica) -> None:
-        self._bring_up(replica)
+        if not self._bring_up(replica):
+            return
         spec = replica.service
         databases = sorted({name for other in target.services.values() for name in other.databases_of(replica.name)})
         scene.backing(spec.provides).after_start(replica.where, databases)
 
-    def _bring_up(self, replica: ContainerReplica) -> None:
-        """Start a container and wait until its service is ready; one that exits is started once more in the end."""
+    def _bring_up(self, replica: ContainerReplica) -> bool:
+        """Start a container and wait until its service is ready, or (False) another one has failed."""
         replica.start()
         patience = replica.service.ready_within
         exited: list[int | None] = []
@@ -198,19 +207,34 @@ class Docker(Deployer):
                 return ""
             return replica.asked()
 
-        said = wait_until(ask, patience, clock=time.monotonic, sleep=threading.Event().wait)
+        said = wait_until(ask, patience, clock=time.monotonic, sleep=self._giving_up.wait)
         if exited:
             raise DeployError(
                 f"{replica.name} exited with status {exited[0]} before it was ready", detail=replica.tail()
             )
+        if said and self._giving_up.is_set():
+            return False  # why, is said by the one that failed
         if said:
             raise DeployError(f"{replica.name} was not ready within {patience:g} s: {said}", detail=replica.tail())
+        return True
+
+    def _together(self, job: Callable[[ContainerReplica], object], replicas: Iterable[ContainerReplica]) -> None:
+        """Do a job for every replica at once; raises the first error when all have ended, or have given up waiting."""
+        todo = list(replicas)
+        with ThreadPoolExecutor(max_workers=len(todo) or 1) as pool:
+            running = [pool.submit(job, replica) for replica in todo]
+            try:
+                for done in as_completed(running):
+                    done.result()
+            except BaseException:  # an interrupt too must not wait for services that may never be ready
+                self._giving_up.set()
+                raise
 
     def stop(self) -> None:
         """Services and servers together; the proxies and the network when the proxies are closed."""
         if self._engine is None:
             return
-        _together(lambda replica: replica.stop(), self._replicas)
+        self._together(lambda replica: replica.stop(), self._replicas)
         self._replicas.clear()
         if self._place is not None:
             self._place.stop()
@@ -219,11 +243,22 @@ class Docker(Deployer):
             if not self._engine.sweep(self._scene.run_id):
                 self._scene.undone(self._undo.id)
             self._undo = None
+        self._engine.close()
 
 
 def _alias(replica: str) -> str:
     """A replica's host name in the run's network."""
     return replica.replace(".", "-")
+
+
+def _metrics(target: Target) -> dict[str, str]:
+    """URL of each replica's metrics in the run's network."""
+    found = {}
+    for name in target.topology().replica_names():
+        spec = target.services[name.partition(".")[0]]
+        if spec.metrics and not spec.url:
+            found[name] = f"http://{_alias(name)}:{_inside(spec)}{spec.metrics}"
+    return found
 
 
 def _inside(spec: ServiceSpec) -> int:
@@ -234,11 +269,3 @@ def _placed(text: str, values: dict[str, str]) -> str:
     for key, value in values.items():
         text = text.replace("{" + key + "}", value)
     return text
-
-
-def _together(job: Callable[[ContainerReplica], None], replicas: Iterable[ContainerReplica]) -> None:
-    """Do a job for every replica at once; raises the first error when all have ended."""
-    todo: Sequence[ContainerReplica] = list(replicas)
-    with ThreadPoolExecutor(max_workers=len(todo) or 1) as pool:
-        for done in [pool.submit(job, replica) for replica in todo]:
-            done.result()

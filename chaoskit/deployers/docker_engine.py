@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,13 +74,19 @@ class Engine:
         import docker
         from docker.errors import DockerException
 
+        client: DockerClient | None = None
         try:
+            if self.url.startswith("unix://"):  # the SDK leaves its own socket open where this fails
+                with socket.socket(socket.AF_UNIX) as trial:
+                    trial.connect(self.url.removeprefix("unix://"))
             if os.environ.get("DOCKER_HOST") == self.url:
                 client = docker.from_env(timeout=_TIMEOUT)
             else:
                 client = docker.DockerClient(base_url=self.url, timeout=_TIMEOUT)
             client.ping()
         except (DockerException, OSError) as error:
+            if client is not None:
+                client.close()
             text = str(error)
             if "Permission denied" in text or "PermissionError" in text:
                 raise MissingPart(

@@ -19,7 +19,7 @@ from chaoskit.deployers.docker_engine import Engine
 from chaoskit.errors import DeployError
 from chaoskit.target import Target
 
-__all__ = ["BASE_VARIABLE", "build_folder", "lab_image", "target_image"]
+__all__ = ["BASE_VARIABLE", "build_folder", "built", "is_here", "lab_image", "target_image"]
 
 BASE_VARIABLE = "CHAOSKIT_DOCKER_BASE"
 """Names the image that generated images are made from: one with Python ≥ 3.11 as `python3`, and pip."""
@@ -60,7 +60,7 @@ def lab_image(engine: Engine, say: Callable[[str], None]) -> str:
         dockerfile += "RUN python3 -m chaoskit.deployers.container_server --warm postgres\n"
     files = {"Dockerfile": dockerfile.encode(), "requirements.txt": ("\n".join(pins) + "\n").encode()}
     files.update(_needed())
-    return _built(engine, "chaoskit-lab", files, say, salt=base)
+    return built(engine, "chaoskit-lab", files, say, salt=base)
 
 
 def target_image(engine: Engine, target: Target, lab: str, say: Callable[[str], None]) -> str:
@@ -80,15 +80,16 @@ def target_image(engine: Engine, target: Target, lab: str, say: Callable[[str], 
     if not files:
         return lab
     files["Dockerfile"] = dockerfile.encode()
-    return _built(engine, "chaoskit-target", files, say)
+    return built(engine, "chaoskit-target", files, say)
 
 
 def build_folder(engine: Engine, folder: Path, name: str, say: Callable[[str], None]) -> str:
     """The image of a folder with a Dockerfile of the user's."""
-    return _built(engine, f"chaoskit-build-{name}", _tree(folder, ""), say)
+    return built(engine, f"chaoskit-build-{name}", _tree(folder, ""), say)
 
 
-def _built(engine: Engine, name: str, files: dict[str, bytes], say: Callable[[str], None], *, salt: str = "") -> str:
+def built(engine: Engine, name: str, files: dict[str, bytes], say: Callable[[str], None], *, salt: str = "") -> str:
+    """An image made from `files`, called by what is in them; as it is where it was made before."""
     content = hashlib.sha256(salt.encode())
     for path in sorted(files):
         content.update(path.encode() + b"\0" + files[path] + b"\0")
@@ -141,7 +142,7 @@ def _tree(folder: Path, prefix: str) -> dict[str, bytes]:
 
 def _pins() -> list[str]:
     """Packages of the lab at the versions that are installed here, so that both deployers test the same code."""
-    return sorted(f"{name}=={version(name)}" for name in {*_CORE, *_extra("lab"), *_extra("uvloop")} if _here(name))
+    return sorted(f"{name}=={version(name)}" for name in {*_CORE, *_extra("lab"), *_extra("uvloop")} if is_here(name))
 
 
 def _extra(extra: str) -> Iterable[str]:
@@ -152,7 +153,8 @@ def _extra(extra: str) -> Iterable[str]:
             yield name.group(0)
 
 
-def _here(name: str) -> bool:
+def is_here(name: str) -> bool:
+    """Whether a package is installed on this machine."""
     try:
         version(name)
     except PackageNotFoundError:

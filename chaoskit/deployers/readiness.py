@@ -25,13 +25,28 @@ def ask_http(address: Address, path: str, *, timeout: float = 1.0) -> str:
     return "" if 200 <= answer.status < 300 else f"GET {path} answered {answer.status}"
 
 
-def ask_tcp(address: Address, *, timeout: float = 1.0) -> str:
-    """Empty where it accepts connections, else what it did instead."""
+def ask_tcp(address: Address, *, timeout: float = 1.0, stays: float = 0.0) -> str:
+    """Empty where it accepts connections, else what it did instead.
+
+    `stays`: seconds for which the connection must last. An engine's forwarder accepts at once, and closes where nobody
+    listens behind it.
+    """
     try:
-        socket.create_connection(address, timeout=timeout).close()
+        with socket.create_connection(address, timeout=timeout) as connection:
+            if stays:
+                connection.settimeout(stays)
+                if _closed(connection):
+                    return f"connecting to {address}: closed at once"
     except OSError as error:
         return f"connecting to {address}: {_words(error)}"
     return ""
+
+
+def _closed(connection: socket.socket) -> bool:
+    try:
+        return not connection.recv(1)
+    except TimeoutError:
+        return False
 
 
 def _words(error: Exception) -> str:
