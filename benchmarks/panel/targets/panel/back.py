@@ -21,13 +21,13 @@ price = {"price": 1}
 
 @routes.get("/work")
 @routes.post("/charge")
-async def work(request: web.Request) -> web.Response:
+async def work(_request: web.Request) -> web.Response:
     await asyncio.sleep(0.005)
     return web.json_response({"done": True})
 
 
 @routes.get("/price")
-async def get_price(request: web.Request) -> web.Response:
+async def get_price(_request: web.Request) -> web.Response:
     return web.json_response(price)
 
 
@@ -48,17 +48,18 @@ async def add(request: web.Request) -> web.Response:
 
 
 @routes.get("/jobs")
-async def every(request: web.Request) -> web.Response:
-    return web.json_response(jobs if DEFECT == "jobs in memory" else FILE.read_text().split() if FILE.exists() else [])
+async def every(_request: web.Request) -> web.Response:
+    stored = FILE.read_text().split() if FILE.exists() else []
+    return web.json_response(jobs if DEFECT == "jobs in memory" else stored)
 
 
 @routes.get("/health/ready")
 @routes.get("/health/live")
-async def healthy(request: web.Request) -> web.Response:
+async def healthy(_request: web.Request) -> web.Response:
     return web.json_response({"ok": True})
 
 
-async def forget(app: web.Application) -> None:
+async def forget(_app: web.Application) -> None:
     FILE.unlink(missing_ok=True)
 
 

@@ -88,7 +88,7 @@ async def fallback(request: web.Request) -> web.Response:
 @routes.get("/bulkhead")
 async def bulkhead(request: web.Request) -> web.Response:
     front = request.app[FRONT]
-    call = front.back.call("GET", "/work", trace(request), timeout=1.5)
+    call = front.back.call("GET", "/work", trace(request), within=1.5)
     try:
         return web.json_response(await front.bulkhead.call(lambda: call))
     finally:
@@ -136,7 +136,7 @@ async def job(request: web.Request) -> web.Response:
 @routes.get("/jobs/lost")
 async def lost(request: web.Request) -> web.Response:
     front = request.app[FRONT]
-    stored = await front.back.call("GET", "/jobs", trace(request), timeout=2.0)
+    stored = await front.back.call("GET", "/jobs", trace(request), within=2.0)
     assert isinstance(stored, list)
     return web.json_response({"lost": len(set(front.acknowledged) - set(stored)), "kept": len(stored)})
 
@@ -144,7 +144,7 @@ async def lost(request: web.Request) -> web.Response:
 @routes.get("/health/live")
 async def live(request: web.Request) -> web.Response:
     if DEFECT == "liveness asks the back":
-        await request.app[FRONT].back.call("GET", "/work", "", timeout=0.2)
+        await request.app[FRONT].back.call("GET", "/work", "", within=0.2)
     return web.Response(text="ok")
 
 
@@ -154,7 +154,7 @@ async def ready(request: web.Request) -> web.Response:
     if DEFECT == "readiness always says yes":
         return web.Response(text="ok")
     try:
-        await front.back.call("GET", "/health/ready", "", timeout=0.2)
+        await front.back.call("GET", "/health/ready", "", within=0.2)
         front.down_since = 0.0
     except Failed:
         front.down_since = front.down_since or time.monotonic()

@@ -33,17 +33,17 @@ class Back:
         self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30))
         self.broken_until = 0.0
 
-    async def call(self, method: str, path: str, trace: str, *, timeout: float = 0.3, **more: object) -> object:
+    async def call(self, method: str, path: str, trace: str, *, within: float = 0.3, **more: object) -> object:
         if time.monotonic() < self.broken_until:
             raise Failed("still broken")
         if DEFECT == "no timeout":
-            timeout = 60.0
+            within = 60.0
         elif DEFECT == "longer than the callers":
-            timeout = 2.0
+            within = 2.0
         version, trace_id, _, flags = trace.split("-") if trace.count("-") == 3 else ("00", f"{1:032x}", "", "01")
         headers = {"traceparent": f"{version}-{trace_id}-{random.getrandbits(64):016x}-{flags}"}
         headers.update(more.pop("headers", {}))  # type: ignore[arg-type]  # callers hand over dicts
-        limit = aiohttp.ClientTimeout(total=timeout)
+        limit = aiohttp.ClientTimeout(total=within)
         try:
             async with self.session.request(method, self.url + path, headers=headers, timeout=limit, **more) as answer:
                 if answer.status >= 500:
