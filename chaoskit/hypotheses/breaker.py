@@ -12,7 +12,8 @@ from chaoskit.hypotheses.breaker_parts import Frame
 from chaoskit.hypotheses.claim import Part, finding, unknown_edge
 from chaoskit.hypotheses.words import amount
 from chaoskit.interfaces import Hypothesis
-from chaoskit.model.breaker_lane import EXPECTED, breaker_lane, demand_on
+from chaoskit.model.breaker_lane import EXPECTED, breaker_lane
+from chaoskit.model.crossings import demand_on
 from chaoskit.model.history import History, Phase
 from chaoskit.model.topology import Topology
 from chaoskit.model.units import Duration, duration_text

@@ -12,7 +12,7 @@ from chaoskit.hypotheses.bounds import Bound, LoadClaim
 from chaoskit.hypotheses.bystanders_hold import steady_parts
 from chaoskit.hypotheses.claim import Part, finding, unknown_edge
 from chaoskit.hypotheses.words import moment
-from chaoskit.model.breaker_lane import crossings
+from chaoskit.model.crossings import crossings
 from chaoskit.model.history import History, Phase
 from chaoskit.model.statistics import requests_for_quantile
 from chaoskit.model.topology import Edge, Topology

@@ -14,7 +14,7 @@ from chaoskit.hypotheses.attempts import Attempts
 from chaoskit.hypotheses.attempts import attempts as attempts_of
 from chaoskit.hypotheses.claim import Claim, Part, compared, finding, unknown_edge
 from chaoskit.hypotheses.words import amount, between, moment, share_text
-from chaoskit.model.breaker_lane import Crossings, crossings, demand_on
+from chaoskit.model.crossings import Crossings, crossings, demand_on
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.statistics import MINIMUM_BLOCKS, block_width, draws, interval_of
 from chaoskit.model.topology import Edge, Topology

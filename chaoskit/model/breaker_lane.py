@@ -3,8 +3,8 @@
     demand    calls that come into the caller ─┐
                                                ├─► expected on the edge = demand × (edge ÷ demand in baseline)
     crossing  calls that cross the edge ───────┘
-    open      at least EXPECTED calls were due, a slot was free (an earlier call had ended), the caller went on
-              answering, and none crossed, for at least SHORTEST seconds
+    open      for at least SHORTEST seconds no call crossed, a slot was free (an earlier call had ended), and the caller
+              answered so many requests that chance hardly kept all their calls away (once in a thousand runs)
     half-open from the first call after that until the first of those calls has ended: the trial
     unknown   the listener was closed (what was tried then is not seen), or nothing was due for QUIET seconds
     closed    otherwise
@@ -16,27 +16,30 @@ Calls of health checks are left out on both sides.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import NamedTuple
-from weakref import WeakKeyDictionary
 
 import msgspec
 
+from chaoskit.model.crossings import Crossings, crossings, demand_on
 from chaoskit.model.history import History, Phase, Span
-from chaoskit.model.observation import SLOT, TapSlot
+from chaoskit.model.observation import SLOT
+from chaoskit.model.spans import within
 from chaoskit.model.topology import LOAD, Edge
 
-__all__ = ["BreakerLane", "BreakerSpan", "Crossings", "breaker_lane", "breaker_lanes", "crossings", "demand_on"]
+__all__ = ["EXPECTED", "BreakerLane", "BreakerSpan", "breaker_lane", "breaker_lanes"]
 
 EXPECTED = 5.0
-"""Calls that must have been due before their absence says anything (none of 5 is less than 1% likely by chance)."""
+"""Calls that must at least have been due before their absence says anything."""
+_BY_CHANCE = 0.001
+"""How likely a gap in a whole run may be that chance alone makes."""
+_LIKELIEST = 0.9
+"""Most that is believed of how likely a request leads to a call: nothing is certain."""
 SHORTEST = 0.3
+"""Seconds that a gap lasts at least. By slots three times that: they do not tell whose answers come in it."""
 QUIET = 2.0
-ANSWERING = 0.3
-"""Share of its own calls that the caller must go on answering: one that stands still has no breaker open."""
 
 
 class BreakerSpan(msgspec.Struct, frozen=True):
@@ -88,49 +91,6 @@ class BreakerLane(msgspec.Struct, frozen=True):
         return [span for span in self.spans if span.state == state]
 
 
-class _Counted(NamedTuple):
-    """Things that happened: instants, ascending, and how many there were before each and in all."""
-
-    at: list[float]
-    before: list[int]
-
-    def between(self, start: float, end: float) -> int:
-        """How many in [start, end)."""
-        return self.until(end) - self.until(start)
-
-    def until(self, instant: float) -> int:
-        return self.before[bisect_left(self.at, instant)]
-
-
-@dataclass(frozen=True, slots=True)
-class Crossings:
-    """Calls over some edges, by time: exact where the tap kept each of them (health checks left out), else by slot."""
-
-    started: _Counted
-    ended: _Counted
-    answered: _Counted
-    calls: list[tuple[float, float]]
-    """(start, end) of each call, ascending, where exact; an end is inf where nothing ended it."""
-    closed: list[Span]
-    """When the listener was closed."""
-    exact: bool
-
-    def first_end_of(self, since: float, last: float) -> float:
-        """When the first of the calls that start from `since` on is over (at most `last`)."""
-        if not self.exact:
-            place = bisect_right(self.ended.at, since)
-            return min(self.ended.at[place] + SLOT, last) if place < len(self.ended.at) else last
-        ended = last
-        for start, end in self.calls[bisect_left(self.calls, (since, 0.0)) :]:
-            if start >= ended:
-                break
-            ended = min(ended, end)
-        return ended
-
-
-_KEPT: WeakKeyDictionary[History, dict[tuple[str, ...], Crossings]] = WeakKeyDictionary()
-
-
 def breaker_lanes(history: History) -> list[BreakerLane]:
     """Lanes worth drawing: of every caller and callee where a breaker was seen to open or says what it does."""
     pairs = dict.fromkeys((edge.caller, edge.called_service) for edge in history.topology.edges if edge.caller != LOAD)
@@ -150,93 +110,55 @@ def breaker_lane(history: History, edge: str, caller: str = "") -> BreakerLane:
     edges = [one for one in edges if one.caller == caller]
     whole = history.view_spans[0] if history.view_spans else (0.0, 0.0)
     crossing, demand = crossings(history, edges), demand_on(history, caller)
-    ratio = _ratio(history, crossing, demand)
-    if ratio is None:
+    usual = _usual(history, crossing, demand)
+    if usual is None:
         seen = [BreakerSpan(*whole, "unknown")]
     else:
-        seen = _numbered(_with_unknown(_states(crossing, demand, ratio, whole), crossing, demand), crossing)
+        seen = _numbered(_with_unknown(_states(crossing, demand, usual, whole), crossing, demand), crossing)
     return BreakerLane(
         edge=edge, caller=caller, seen=tuple(seen), said=tuple(_said(history, edge, edges, whole)), exact=crossing.exact
     )
 
 
-def demand_on(history: History, caller: str) -> Crossings:
-    """Calls that come into one replica, over all edges to it."""
-    return crossings(history, [edge for edge in history.topology.edges if edge.callee == caller])
+class _Usual(NamedTuple):
+    """How calls follow from requests in baseline."""
+
+    ratio: float
+    """Calls on the edge for each call into the caller."""
+    surprise: float
+    """−ln of the chance that one request leads to no call."""
+    needed: float
+    """Surprise of a gap that hardly comes by chance in a whole run."""
+
+    def says(self, due: int) -> bool:
+        """Whether it says something that none of so many requests led to a call."""
+        return self.ratio * due >= EXPECTED and self.surprise * due >= self.needed
 
 
-def crossings(history: History, edges: Sequence[Edge]) -> Crossings:
-    """Calls over these edges in the history's view (kept with it: several judges ask for the same)."""
-    kept = _KEPT.setdefault(history, {})
-    names = tuple(edge.name for edge in edges)
-    if names not in kept:
-        kept[names] = _crossings(history, edges)
-    return kept[names]
-
-
-def _crossings(history: History, edges: Sequence[Edge]) -> Crossings:
-    views = [history.tap(edge.name) for edge in edges]
-    checks = {
-        path
-        for edge in edges
-        for service in history.topology.services
-        if service.name == edge.called_service
-        for path in (service.ready, service.live, service.metrics)
-        if path
-    }
-    exact = not any(view.left_out for view in views)
-    closed = sorted((slot.at, slot.at + SLOT) for view in views for slot in view.closed_listener)
-    if exact:
-        calls = [call for view in views for call in view.calls if call.path.partition("?")[0] not in checks]
-        over = [call.end for call in calls if call.end is not None]
-        good = [call.end for call in calls if call.end is not None and call.outcome == "answered"]
-        pairs = sorted((call.start, math.inf if call.end is None else call.end) for call in calls)
-        begun = [start for start, _ in pairs]
-        return Crossings(_one_each(begun), _one_each(over), _one_each(good), pairs, closed, exact)
-    slots = sorted((slot for view in views for slot in view.slots), key=lambda slot: slot.at)
-    started, ended, answered = (
-        _counted([(slot.at, number) for slot in slots if (number := count(slot))])
-        for count in (_started, _ended, _answered)
-    )
-    return Crossings(started, ended, answered, [], closed, exact)
-
-
-def _started(slot: TapSlot) -> int:
-    return slot.started
-
-
-def _ended(slot: TapSlot) -> int:
-    return slot.ended
-
-
-def _answered(slot: TapSlot) -> int:
-    return slot.outcomes.get("answered", 0)
-
-
-def _one_each(instants: Sequence[float]) -> _Counted:
-    return _Counted(sorted(instants), list(range(len(instants) + 1)))
-
-
-def _counted(numbers: Sequence[tuple[float, int]]) -> _Counted:
-    return _Counted([at for at, _ in numbers], list(accumulate((number for _, number in numbers), initial=0)))
-
-
-def _ratio(history: History, crossing: Crossings, demand: Crossings) -> float | None:
-    """Calls on the edge for each call into the caller in baseline; None where that cannot be known."""
+def _usual(history: History, crossing: Crossings, demand: Crossings) -> _Usual | None:
+    """None where that cannot be known: nothing crossed in baseline."""
     spans = history.windows.get(Phase.BASELINE) or history.windows.get(Phase.LOAD, [])
     due = sum(demand.started.between(start, end) for start, end in spans)
     crossed = sum(crossing.started.between(start, end) for start, end in spans)
-    return crossed / due if due and crossed >= EXPECTED else None
+    if not due or crossed < EXPECTED:
+        return None
+    chance = min(crossed / due, 1.0)
+    called = set(crossing.traces)
+    asked = [trace for (at, _), trace in zip(demand.calls, demand.traces, strict=False) if trace and within(at, spans)]
+    if len(asked) > due / 2 and called.intersection(asked):
+        chance = sum(trace in called for trace in asked) / len(asked)  # some requests call twice, others never
+    needed = math.log(max(crossing.started.before[-1], 1) / _BY_CHANCE)
+    return _Usual(crossed / due, -math.log(1.0 - min(chance, _LIKELIEST)), needed)
 
 
-def _states(crossing: Crossings, demand: Crossings, ratio: float, whole: Span) -> list[BreakerSpan]:
+def _states(crossing: Crossings, demand: Crossings, usual: _Usual, whole: Span) -> list[BreakerSpan]:
     """Closed, open and half-open, from the gaps between calls."""
     width = 0.0 if crossing.exact else SLOT
     times = [at for at in crossing.started.at if whole[0] <= at < whole[1]]
     found: list[BreakerSpan] = []
     closed_from = whole[0]
     for at, after in zip([whole[0], *times], [*times, whole[1]], strict=True):
-        gap = _open_part(crossing, demand, ratio, (at if at == whole[0] else at + width, after))
+        gap = _open_part(crossing, demand, usual, (at if at == whole[0] else at + width, after))
         if gap is None:
             continue
         if gap[0] > closed_from:
@@ -256,10 +178,11 @@ def _states(crossing: Crossings, demand: Crossings, ratio: float, whole: Span) -
     return found
 
 
-def _open_part(crossing: Crossings, demand: Crossings, ratio: float, gap: Span) -> Span | None:
+def _open_part(crossing: Crossings, demand: Crossings, usual: _Usual, gap: Span) -> Span | None:
     """The part of a gap without calls in which calls were due and could have crossed."""
     start, end = gap
-    if end - start < SHORTEST or ratio * demand.started.between(start, end) < EXPECTED:
+    shortest = SHORTEST if crossing.exact and demand.exact else 3 * SHORTEST
+    if end - start < shortest or not usual.says(demand.started.between(start, end)):
         return None
     if crossing.started.until(start + 1e-9) > crossing.ended.until(start + 1e-9):
         # All slots of a bulkhead may be taken: only once a call has ended could another have gone out.
@@ -267,9 +190,8 @@ def _open_part(crossing: Crossings, demand: Crossings, ratio: float, gap: Span) 
         if freed >= len(crossing.ended.at) or crossing.ended.at[freed] >= end:
             return None
         start = crossing.ended.at[freed]
-    due = demand.started.between(start, end)
-    answering = demand.answered.between(start, end) >= ANSWERING * due
-    return (start, end) if end - start >= SHORTEST and ratio * due >= EXPECTED and answering else None
+    # Only who asked and was answered in the gap shows that the caller did without: one that stands still shows nothing.
+    return (start, end) if end - start >= shortest and usual.says(demand.answered_of(start, end)) else None
 
 
 def _with_unknown(spans: Sequence[BreakerSpan], crossing: Crossings, demand: Crossings) -> list[BreakerSpan]:
