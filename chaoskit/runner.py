@@ -143,7 +143,7 @@ class _Runner:
         started = time.time()
         stem = self.experiment.file.stem if self.experiment.file else slug(self.experiment.title)
         folder = Store(self.asked.store).create(stem, self.asked.variant, started)
-        run_id = f"{slug(stem)[:40]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{secrets.token_hex(2)}"
+        run_id = f"{slug(stem)[:40]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{secrets.token_hex(4)}"
         toxiproxy = self.asked.toxiproxy or os.environ.get("CHAOSKIT_TOXIPROXY") or "embedded"
         stage = Stage(
             run_id, folder, label=self.experiment.title, toxiproxy=toxiproxy, seed=self.seed, say=self._say

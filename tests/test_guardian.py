@@ -28,6 +28,8 @@ DAEMON = "(setsid sh -c 'sleep 300 & wait' >/dev/null 2>&1 &); sleep 300"
 BARE_DAEMON = "(env -i setsid sleep 301 &); sleep 300"
 STUBBORN = "trap '' TERM INT; while :; do sleep 0.1; done"
 
+pytestmark = pytest.mark.live  # the same run ids in two workers at once would end each other's processes
+
 
 def wait_for(what: Callable[[], bool], patience: float = 15.0) -> None:
     until = time.monotonic() + patience
@@ -204,20 +206,26 @@ def test_a_stop_takes_the_whole_tree_and_nothing_else() -> None:
         child.stop()  # again: no error
 
 
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has set a handler of its own (a shell takes a while to come to its `trap`)."""
+    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    return bool(int(line.split()[1], 16) & 1 << (number - 1))
+
+
 def test_processes_are_stopped_in_their_order(tmp_path: Path) -> None:
     said = tmp_path / "said"
     with Guardian("run-1") as guardian:
         for order in (30, 0, 20):
             script = f"trap 'sleep 0.1; echo {order} >> {said}; exit' TERM; while :; do sleep 0.02; done"
-            guardian.launch(spec(script, name=f"o{order}", stop_order=order))
-        time.sleep(0.3)
+            child = guardian.launch(spec(script, name=f"o{order}", stop_order=order))
+            wait_for(lambda child=child: catches(child.pid, signal.SIGTERM))  # type: ignore[misc]  # bound now
     assert said.read_text().split() == ["0", "20", "30"]
 
 
 def test_the_stop_signal_is_the_one_that_was_asked_for() -> None:
     with Guardian("run-1") as guardian:
         child = guardian.launch(spec("trap 'exit 42' QUIT; while :; do sleep 0.05; done", stop_signal="SIGQUIT"))
-        time.sleep(0.2)
+        wait_for(lambda: catches(child.pid, signal.SIGQUIT))
         child.stop()
         assert child.poll() == 42
 
@@ -268,7 +276,7 @@ class Harness:
 
     def left(self) -> list[ProcessId]:
         found = [process for process in self.everything if running(process)]
-        found += [of(pid) for pid in marked(RUN_MARK, self.run, table()) if identify(pid)]
+        found += [it for pid in marked(RUN_MARK, self.run, table()) if (it := identify(pid)) is not None]
         if self.guardian is not None and running(self.guardian):
             found.append(self.guardian)
         return found

@@ -20,6 +20,8 @@ from chaoskit.model.undo import Undo
 from chaoskit.processes import RUN_MARK, identify, running
 from chaoskit.recover import recover, recover_all
 
+pytestmark = pytest.mark.live  # the same run ids in two workers at once would end each other's processes
+
 
 class Owners:
     """Owners that write down what they were asked, beside a process that must end in between."""

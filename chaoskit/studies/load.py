@@ -109,7 +109,7 @@ class LoadStage:
         self.started = time.time()
         stem = slug(self.target.name if self.target else urlsplit(asked.where).netloc)
         self.folder = Store(asked.store).create(f"load-{stem}", None, self.started)
-        self.run_id = f"load-{stem[:30]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+        self.run_id = f"load-{stem[:30]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
         self._stage = Stage(
             self.run_id, self.folder, label=self.title, toxiproxy=asked.toxiproxy, seed=asked.seed, say=self.say
         )

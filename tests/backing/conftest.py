@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -36,7 +37,7 @@ Start = Callable[..., Server]
 
 @pytest.fixture
 def guardian() -> Iterator[Guardian]:
-    with Guardian("backing") as guardian:
+    with Guardian(f"backing-{os.getpid()}") as guardian:
         yield guardian
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -66,7 +67,7 @@ class Stood:
 
 @pytest.fixture
 def stood(tmp_path: Path) -> Iterator[Stood]:
-    with Guardian("deployed") as guardian:
+    with Guardian(f"deployed-{os.getpid()}") as guardian:
         yield Stood(tmp_path / "run", guardian)
     assert guardian.left == []
 

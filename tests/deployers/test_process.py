@@ -43,7 +43,7 @@ def wait_for(what: Callable[[], bool]) -> None:
 
 
 def ours() -> set[int]:
-    return marked(RUN_MARK, "deployed", table())
+    return marked(RUN_MARK, f"deployed-{os.getpid()}", table())
 
 
 @pytest.fixture
