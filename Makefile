@@ -43,4 +43,4 @@ docs: install
 	$(BIN)/python docs/reference.py
 
 clean:
-	rm -rf $(VENV) reports/*/ .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(filter-out reports/sample/,$(wildcard reports/*/)) .mypy_cache .ruff_cache .pytest_cache

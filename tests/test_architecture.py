@@ -18,7 +18,6 @@ HEAVY = ("bokeh", "docker", "gevent", "jinja2", "locust", "numpy", "prometheus_a
 
 HOMES = {
     "asyncio": ("proxy/",),
-    "bokeh": ("reporters/",),
     "click": ("cli/",),
     "docker": ("deployers/docker",),
     "gevent": ("load/",),
@@ -34,7 +33,7 @@ HOMES = {
 }
 """Foreign library → where alone it may be imported."""
 
-LAZY = {"bokeh", "docker", "jinja2", "prometheus_api_client", "rich", "ruamel", "toxiproxy", "uvloop"}
+LAZY = {"docker", "jinja2", "prometheus_api_client", "rich", "ruamel", "toxiproxy", "uvloop"}
 """Libraries that are imported where they are used, never when a file of ours is."""
 
 STANDARD_LIBRARY_ONLY = ("guardian.py", "processes.py", "spawning.py")
