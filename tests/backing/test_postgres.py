@@ -13,6 +13,7 @@ from chaoskit.backing import postgres
 from chaoskit.backing.postgres import Postgres, PostgresData, query
 from chaoskit.errors import DeployError, MissingPart
 from chaoskit.guardian_client import Guardian
+from chaoskit.processes import descendants, table
 from tests.backing.conftest import Server, Start, nobody_there
 
 pytestmark = pytest.mark.skipif(not Postgres.found(), reason="PostgreSQL is not on this machine")
@@ -62,8 +63,10 @@ def test_what_was_committed_survives_sigkill(start: Start, guardian: Guardian) -
     server = start(Postgres)
     query(server.address, "postgres", "CREATE TABLE t (x int)")
     query(server.address, "postgres", "INSERT INTO t VALUES (7)")
+    everything = descendants(table(), server.child.pid)
     server.child.signal(signal.SIGKILL)
     assert server.child.wait(10) == -signal.SIGKILL
+    wait_for(lambda: not everything & table().keys())  # it does not start beside what is left of the old one
     again = guardian.launch(server.plan.server)
     wait_for(lambda: Postgres.ready(server.address) or again.poll() is not None)
     assert query(server.address, "postgres", "SELECT x FROM t") == ["7"]

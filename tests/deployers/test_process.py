@@ -264,6 +264,7 @@ def test_an_interrupt_while_waiting_is_not_held_up(
     deployer: Process, stood: Stood, tmp_path: Path, server: str
 ) -> None:
     services = {"web": {"run": server, "health": "/never", "ready_within": "60s"}}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background it is ignored
     timer = threading.Timer(1.0, os.kill, [os.getpid(), signal.SIGINT])
     timer.start()
     begun = time.monotonic()
