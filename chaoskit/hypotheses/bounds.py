@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from chaoskit.hypotheses.claim import Claim, Part, compared, finding, unknown_request
-from chaoskit.hypotheses.measures import Measure, Measured, merged_spans
+from chaoskit.hypotheses.measures import Measure, Measured
 from chaoskit.hypotheses.words import amount, between, moment, of_text, share_text
 from chaoskit.model.history import History, Phase, Span, SteadyBound
 from chaoskit.model.load_view import LoadView
+from chaoskit.model.spans import merged
 from chaoskit.model.statistics import MINIMUM_BLOCKS
 from chaoskit.model.topology import Topology
 from chaoskit.model.verdict import Finding, Verdict
@@ -150,7 +151,7 @@ class LoadClaim(Claim):
             return Part(verdict, because, seen.value, unit, seen.interval, phase, samples, view.spans)
         broken = [span for span, value in seen.by_block if bound.broken_by(value, limit)]
         because = f"{measured}, {side} {bound_text}" + _since(history, broken)
-        evidence = merged_spans(broken) or view.spans
+        evidence = tuple(merged(broken)) or view.spans
         return Part(verdict, because, seen.value, unit, seen.interval, phase, samples, evidence)
 
 

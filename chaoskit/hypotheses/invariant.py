@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from pydantic import JsonValue, field_validator, model_validator
+from pydantic import JsonValue, model_validator
 
 from chaoskit.hypotheses.claim import Part, finding
-from chaoskit.hypotheses.nothing_lost import as_text
-from chaoskit.hypotheses.reads import CannotTell, read_at
+from chaoskit.hypotheses.reads import CannotTell, PathText, as_text, read_at
 from chaoskit.interfaces import Hypothesis, Setting
 from chaoskit.model.history import History, Phase
 from chaoskit.model.verdict import Finding, Verdict
-from chaoskit.traffic import parse_json_path
 
 __all__ = ["Invariant", "Place"]
 
@@ -23,14 +21,8 @@ class Place(Setting):
 
     read: str
     """Name of a step of the verify phase."""
-    at: str
+    at: PathText
     """JSONPath in its answer."""
-
-    @field_validator("at")
-    @classmethod
-    def _path(cls, value: str) -> str:
-        parse_json_path(value)
-        return value
 
 
 class Invariant(Hypothesis):
@@ -53,7 +45,7 @@ class Invariant(Hypothesis):
 
     read: str
     """Name of the step of the verify phase."""
-    at: str
+    at: PathText
     """JSONPath of the value; several numbers are added up."""
     equals: JsonValue = None
     """What it must be."""
@@ -63,12 +55,6 @@ class Invariant(Hypothesis):
     """Most that it may be."""
     same_as: Place | None = None
     """Where another step reads what it must be the same as."""
-
-    @field_validator("at")
-    @classmethod
-    def _path(cls, value: str) -> str:
-        parse_json_path(value)
-        return value
 
     @model_validator(mode="after")
     def _something(self) -> Invariant:

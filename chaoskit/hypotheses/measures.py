@@ -40,7 +40,6 @@ __all__ = [
     "Rows",
     "Share",
     "failed",
-    "merged_spans",
     "planned",
     "succeeded",
     "success_rate",
@@ -229,17 +228,6 @@ def failed(view: LoadView) -> NDArray[np.int64]:
 def success_rate() -> RateOf:
     """Successful answers per second."""
     return RateOf("throughput", succeeded)
-
-
-def merged_spans(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """Spans that touch, as one."""
-    found: list[Span] = []
-    for start, end in sorted(spans):
-        if found and start <= found[-1][1] + 1e-6:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
-        else:
-            found.append((start, end))
-    return tuple(found)
 
 
 def _ratio(data: Numbers) -> Numbers:

@@ -1,14 +1,29 @@
-"""What the verify phase read: the answers of its steps, and places in them."""
+"""What the verify phase read: the answers of its steps, places in them, and claims about keys that they hold."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
+from typing import Annotated, ClassVar
 
-from chaoskit.model.history import History
+from pydantic import AfterValidator
+
+from chaoskit.interfaces import Hypothesis
+from chaoskit.model.history import History, Phase
+from chaoskit.model.told import Told, told
 from chaoskit.model.undo import JSON
 from chaoskit.traffic import parse_json_path
 
-__all__ = ["CannotTell", "read_at"]
+__all__ = ["CannotTell", "FinalRead", "PathText", "as_text", "read_at"]
+
+
+def _checked(path: str) -> str:
+    parse_json_path(path)
+    return path
+
+
+PathText = Annotated[str, AfterValidator(_checked)]
+"""A JSONPath such as `$.orders[*].id`."""
 
 
 class CannotTell(Exception):
@@ -43,3 +58,29 @@ def _below(value: JSON, part: str | int | None) -> list[JSON]:
             return list(value.values())
         return [value[part]] if isinstance(part, str) and part in value else []
     return []
+
+
+def as_text(value: JSON) -> str:
+    """A value of an answer as keys are compared: texts as they are."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+class FinalRead(Hypothesis):
+    """A claim about the keys that a step of the verify phase read."""
+
+    default_phases: ClassVar[tuple[Phase, ...]] = (Phase.VERIFY,)
+
+    told: str = ""
+    """Name under which the load keeps what it was told (`tells:` of a request)."""
+    read: str
+    """Name of the step of the verify phase that reads everything."""
+    at: PathText
+    """JSONPath of the keys in its answer, such as `$.orders[*].id`."""
+
+    def keys(self, history: History) -> Counter[str]:
+        """How often each key is in the answer. Raises CannotTell."""
+        return Counter(as_text(value) for value in read_at(history, self.read, self.at))
+
+    def written(self, history: History) -> list[Told]:
+        """What the load wrote."""
+        return [one for one in told(history.events("told"), self.told) if one.op == "write"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from chaoskit.model.history import History, Phase, Span
+from chaoskit.model.history import History
 from chaoskit.model.units import duration_text
 
-__all__ = ["amount", "between", "joined", "moment", "of_text", "seconds_text", "share_text", "when_text"]
+__all__ = ["amount", "between", "joined", "moment", "of_text", "seconds_text", "share_text"]
 
 
 def amount(value: float, unit: str) -> str:
@@ -62,18 +62,8 @@ def of_text(name: str) -> str:
     return f" of {name}" if name else ""
 
 
-def when_text(phases: Sequence[Phase]) -> str:
-    """` in fault and recovery`."""
-    return f" in {joined([str(phase) for phase in phases])}" if phases else ""
-
-
 def joined(parts: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     if len(parts) < 2:
         return "".join(parts)
     return f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def length(spans: Sequence[Span]) -> float:
-    """Seconds in all spans together."""
-    return sum(end - start for start, end in spans)

@@ -26,7 +26,7 @@ import msgspec
 from chaoskit.model.crossings import Crossings, crossings, demand_on
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import SLOT
-from chaoskit.model.spans import within
+from chaoskit.model.spans import merged, within
 from chaoskit.model.topology import LOAD, Edge
 
 __all__ = ["EXPECTED", "BreakerLane", "BreakerSpan", "breaker_lane", "breaker_lanes"]
@@ -199,20 +199,10 @@ def _with_unknown(spans: Sequence[BreakerSpan], crossing: Crossings, demand: Cro
     dark = list(crossing.closed)
     times = [spans[0].start, *demand.started.at, spans[-1].end] if spans else []
     dark += [(at, after) for at, after in pairwise(times) if after - at >= QUIET]
-    for start, end in _joined(dark):
+    for start, end in merged(dark):
         spans = [piece for span in spans for piece in _cut(span, start, end)]
         spans = sorted([*spans, BreakerSpan(start, end, "unknown")], key=lambda span: span.start)
     return list(spans)
-
-
-def _joined(spans: Sequence[Span]) -> list[Span]:
-    found: list[Span] = []
-    for start, end in sorted(spans):
-        if found and start <= found[-1][1] + 1e-6:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
-        else:
-            found.append((start, end))
-    return found
 
 
 def _cut(span: BreakerSpan, start: float, end: float) -> list[BreakerSpan]:

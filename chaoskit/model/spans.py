@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-__all__ = ["Span", "within"]
+__all__ = ["Span", "merged", "within"]
 
 Span = tuple[float, float]
 
@@ -18,3 +18,14 @@ def within(at: float, spans: Sequence[Span]) -> bool:
         if start - _GRID <= at < end - _GRID:
             return True
     return False
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """Spans that touch or overlap as one, ascending."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1] + _GRID:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from chaoskit.hypotheses.invariant import Invariant, Place
 from chaoskit.hypotheses.no_stale_reads import NoStaleReads
-from chaoskit.hypotheses.nothing_lost import NothingLost, NothingTwice
+from chaoskit.hypotheses.nothing_lost import NothingLost
+from chaoskit.hypotheses.nothing_twice import NothingTwice
 from chaoskit.interfaces import Hypothesis
 from chaoskit.model.observation import Event
 from chaoskit.model.verdict import Verdict
