@@ -31,6 +31,7 @@ class Back:
     def __init__(self, url: str) -> None:
         self.url = url
         self.session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30))
+        self.worked = False
         self.broken_until = 0.0
 
     async def call(self, method: str, path: str, trace: str, *, within: float = 0.3, **more: object) -> object:
@@ -48,12 +49,13 @@ class Back:
             async with self.session.request(method, self.url + path, headers=headers, timeout=limit, **more) as answer:
                 if answer.status >= 500:
                     raise Failed(f"status {answer.status}")
+                self.worked = True
                 return await answer.json()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> Failed:
-        if DEFECT == "never recovers":
+        if DEFECT == "never recovers" and self.worked:  # it must get ready first
             self.broken_until = float("inf")
         if DEFECT == "recovers late":
             self.broken_until = time.monotonic() + 4.0
