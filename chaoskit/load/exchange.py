@@ -54,6 +54,8 @@ class Exchange:
     waiter: Any = None
     """The greenlet that `perform` lets wait."""
     body: list[bytes] | None = None
+    said: tuple[str, str] | None = None
+    """Key and value of what it writes or reads, where that is kept."""
 
     def __init__(
         self,

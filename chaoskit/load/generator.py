@@ -166,9 +166,9 @@ class Generator:
 
     def flush(self) -> None:
         """Hand out everything counted so far."""
-        slots = self.recorder.flush()
-        if slots:
-            self._emit(list(slots))
+        seen: list[Observation] = [*self.recorder.flush(), *self.recorder.told()]
+        if seen:
+            self._emit(seen)
 
     # ------------------------------------------------------------------------------------------------------ pulses
 

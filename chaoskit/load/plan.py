@@ -15,9 +15,10 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from chaoskit.errors import UsageError
-from chaoskit.load.wire import CapturePlan, ConditionPlan, FeedPlan, LoadPlan, Piece, RequestPlan
+from chaoskit.load.wire import CapturePlan, ConditionPlan, FeedPlan, LoadPlan, Piece, RequestPlan, TellPlan
 from chaoskit.model.undo import JSON
-from chaoskit.traffic import Capture, Check, Feed, LoadSpec, Match, RequestSpec, parse_json_path
+from chaoskit.traffic import Capture, Check, Feed, LoadSpec, Match, RequestSpec, Tell, parse_json_path
+from chaoskit.traffic.answers import is_place
 
 __all__ = ["load_plan"]
 
@@ -95,10 +96,22 @@ class _Builder:
             weight=spec.weight,
             checks=tuple(_condition(check, check.title) for check in spec.checks),
             captures=tuple(_capture(name, capture) for name, capture in spec.capture.items()),
+            tells=self._tell(spec.tells) if spec.tells is not None else None,
             redirects=spec.redirects,
             idempotent=idempotent,
             once=spec.once,
             then=tuple(self.request(step) for step in spec.then),
+        )
+
+    def _tell(self, tell: Tell) -> TellPlan:
+        key, value = tell.key, tell.value
+        return TellPlan(
+            name=tell.as_,
+            op="write" if tell.write else "read",
+            key=() if is_place(key) else self.pieces(key, "plain"),
+            key_path=parse_json_path(key) if is_place(key) else None,
+            value=() if is_place(value) else self.pieces(value, "plain"),
+            value_path=parse_json_path(value) if is_place(value) else None,
         )
 
     def pieces(self, text: str, how: str) -> tuple[Piece, ...]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from collections.abc import Mapping
 from math import ceil, log
 
+from chaoskit.load.telling import Row
 from chaoskit.model.histogram import BUCKETS, GAMMA, LOWEST
-from chaoskit.model.observation import LoadSlot
+from chaoskit.model.observation import Event, LoadSlot
 
 __all__ = ["Recorder"]
 
@@ -57,7 +59,9 @@ class Recorder:
     def __init__(self, source: str, *, shift: float = 0.0) -> None:
         """`shift` is taken from every instant before it is put into its slot: the lead of this clock over another."""
         self.source = source
+        self._ahead = shift
         self._shift = 1e-6 - shift * 10
+        self._rows: dict[str, list[Row]] = {}
         self._cells: dict[tuple[str, int, int], _Cell] = {}
         self._causes: set[str] = set()
 
@@ -132,6 +136,16 @@ class Recorder:
         cell.bytes_out += bytes_out
         cell.reconnects += reconnects
 
+    def tell(self, name: str, row: Row | None) -> None:
+        """Keep what a request wrote or read, and what was said of it."""
+        if row is not None:
+            self._rows.setdefault(name, []).append(row)
+
+    def told(self) -> list[Event]:
+        """Everything kept since the last time, as `model.told` reads it."""
+        rows, self._rows = self._rows, {}
+        return [self._event(name, kept) for name, kept in rows.items()]
+
     def flush(self) -> list[LoadSlot]:
         """Everything counted since the last time."""
         cells, self._cells = self._cells, {}
@@ -149,6 +163,15 @@ class Recorder:
                 return "other"
             self._causes.add(cause)
         return cause
+
+    def _event(self, name: str, rows: list[Row]) -> Event:
+        at = min(sent for _, _, _, sent, _, _ in rows)
+        relative = [
+            (op, key, value, round(sent - at, 6), None if ended is None else round(ended - at, 6), outcome)
+            for op, key, value, sent, ended, outcome in rows
+        ]
+        about = {"rows": json.dumps(relative, ensure_ascii=False)}
+        return Event(at=at - self._ahead, source=self.source, kind="told", text=name, about=about)
 
     def _slot(self, name: str, planned: int, ended: int, cell: _Cell) -> LoadSlot:
         return LoadSlot(

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 from chaoskit.load.answer import Answer, Condition, statuses
 from chaoskit.load.exchange import Exchange
 from chaoskit.load.hosts import Origin
+from chaoskit.load.telling import Telling
 from chaoskit.load.values import Template, Values
 from chaoskit.load.wire import RequestPlan
 
@@ -58,6 +59,7 @@ class Prepared:
         self.headless = plan.method == "HEAD"
         self.then = tuple(Prepared(step, origin, base_path, marks, keep_body=keep_body) for step in plan.then)
         self._expected = statuses(plan.expect)
+        self.telling = Telling(plan.tells) if plan.tells is not None else None
         self._checks = [Condition(check) for check in plan.checks]
         self._marks = list(marks)
         self._judged = bool(self._checks or self._marks)
@@ -65,6 +67,7 @@ class Prepared:
             keep_body
             or any(condition.needs_body for condition in (*self._checks, *self._marks))
             or any(not capture.header for capture in plan.captures)
+            or (self.telling is not None and self.telling.needs_body)
         )
         self._origin = origin
         self._base = base_path.rstrip("/").encode()
@@ -82,7 +85,7 @@ class Prepared:
     @property
     def stateful(self) -> bool:
         """Whether it needs a user who remembers, or follows redirects: more than one send and one answer."""
-        return bool(self.plan.captures or self.plan.redirects or self.then)
+        return bool(self.plan.captures or self.plan.redirects or self.then or self.plan.tells)
 
     def fixed(self, base: int, number: int) -> bytes | None:
         """The bytes to send where only the trace differs from one to the next; None where there are values."""

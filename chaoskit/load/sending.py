@@ -179,6 +179,8 @@ class Sending:
             self.recorder.unfinished(
                 request.name, exchange.planned, exchange.sent, exchange.bytes_out, exchange.reconnects
             )
+            if request.telling is not None and exchange.said is not None:
+                self.recorder.tell(request.telling.name, request.telling.open_row(exchange.said, exchange))
 
     def _tell_all(self) -> None:
         assert self._told is not None

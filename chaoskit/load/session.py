@@ -125,6 +125,8 @@ class Session:
         self._steps += 1
         sending = self.sending
         try:
+            telling = request.telling
+            said = telling.before(lambda name: self._value(name, number)) if telling is not None else None
             if self._cookies is None:
                 data = request.render(lambda name: self._value(name, number), sending.trace_base, number)
             else:
@@ -140,11 +142,14 @@ class Session:
             sending.recorder.ended(request.name, planned or now, now, now, 0, cause, 0, 0)
             return cause
         exchange = self._exchange(request, data, sending.origin, planned, monotonic() + request.timeout)
+        exchange.said = said
         sending.client.perform(exchange)
         self.keep_cookies(exchange)
         if request.plan.redirects and exchange.status in (301, 302, 303, 307, 308):
             exchange = self._followed(request, exchange, number)
         cause = sending.book(exchange)
+        if telling is not None and said is not None and not exchange.ours:
+            sending.recorder.tell(telling.name, telling.row(said, exchange, cause))
         if not cause and request.plan.captures:
             cause = self._capture(request, exchange)
         sending.tell(exchange)
@@ -191,7 +196,7 @@ class Session:
             trace = trace_header(sending.trace_base, number)
             data = compose(method, target, origin.authority, lines, body, trace)
             following = self._exchange(request, data, origin, first.planned, first.deadline)
-            following.sent = first.sent
+            following.sent, following.said = first.sent, first.said
             following.bytes_out, following.reconnects = answer.bytes_out, answer.reconnects
             before = answer.bytes_in
             answer = sending.client.perform(following)

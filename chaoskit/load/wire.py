@@ -42,6 +42,7 @@ __all__ = [
     "RequestPlan",
     "Start",
     "Stop",
+    "TellPlan",
     "pack",
     "read_command",
     "read_report",
@@ -90,6 +91,18 @@ class CapturePlan(_Said, frozen=True, kw_only=True):
     pattern: str = ""
 
 
+class TellPlan(_Said, frozen=True, kw_only=True):
+    """What is kept of a write or a read: texts, or places in the answer."""
+
+    name: str
+    op: str
+    """write · read."""
+    key: tuple[Piece, ...] = ()
+    key_path: JsonPath | None = None
+    value: tuple[Piece, ...] = ()
+    value_path: JsonPath | None = None
+
+
 class RequestPlan(_Said, frozen=True, kw_only=True):
     name: str
     method: str
@@ -101,6 +114,7 @@ class RequestPlan(_Said, frozen=True, kw_only=True):
     weight: float = 1.0
     checks: tuple[ConditionPlan, ...] = ()
     captures: tuple[CapturePlan, ...] = ()
+    tells: TellPlan | None = None
     redirects: bool = False
     idempotent: bool = False
     once: bool = False

@@ -7,7 +7,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from chaoskit.model.units import Duration, duration_text
 from chaoskit.traffic.texts import TOKEN, Statuses, Written, parse_json_path, regular
 
-__all__ = ["Capture", "Check", "Match"]
+__all__ = ["Capture", "Check", "Match", "Tell", "is_place"]
 
 
 class Match(Written):
@@ -111,3 +111,43 @@ class Capture(Written):
         if sum(source is not None for source in (self.json_path, self.header, self.pattern)) != 1:
             raise ValueError("expected one of json, header and pattern: where the value is kept from")
         return self
+
+
+class Tell(Written):
+    """A write or a read of one key, kept with what the target said of it: claims about consistency read them.
+
+    `key` and `value` are texts with `${name}`, or a place in the answer (`$.order.id`). What a write was answered
+    decides what is known of it: a good answer acknowledges it, a refused connection and a 4xx (but 408 and 409) say
+    that it was not done, and everything else leaves it open.
+    """
+
+    as_: str = Field(alias="as", min_length=1)
+    """Name under which hypotheses find it (`told:`)."""
+    write: str = ""
+    """The key that is written."""
+    read: str = ""
+    """The key that is read."""
+    value: str = ""
+    """The value that is written or was read; writes of one key need values of their own."""
+
+    @field_validator("write", "read", "value")
+    @classmethod
+    def _place(cls, value: str) -> str:
+        if is_place(value):
+            parse_json_path(value)
+        return value
+
+    @model_validator(mode="after")
+    def _either(self) -> Tell:
+        if bool(self.write) == bool(self.read):
+            raise ValueError("expected write or read: the key, as a text such as ${order} or a place such as $.id")
+        return self
+
+    @property
+    def key(self) -> str:
+        return self.write or self.read
+
+
+def is_place(text: str) -> bool:
+    """Whether a text is a place in the answer, not one with `${name}`."""
+    return text.startswith(("$.", "$["))

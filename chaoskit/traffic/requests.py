@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
 from chaoskit.model.units import Duration
-from chaoskit.traffic.answers import Capture, Check
+from chaoskit.traffic.answers import Capture, Check, Tell, is_place
 from chaoskit.traffic.texts import Statuses, Written, checked_headers, placeholders
 
 __all__ = ["Feed", "RequestSpec", "above_zero", "as_feed"]
@@ -87,6 +87,8 @@ class RequestSpec(Written):
     """What a good answer meets beyond its status."""
     capture: dict[str, Annotated[Capture, BeforeValidator(_as_capture, json_schema_input_type=str | Capture)]] = {}
     """Values kept for what the same user sends later: `token: $.access_token`."""
+    tells: Tell | None = None
+    """Keep what it writes or reads, and what the target said of it, for claims about consistency."""
     redirects: bool = False
     """Follow redirects (at most 10); the request is as long as all of them, and its status is the last one's."""
     idempotent: bool | None = None
@@ -146,6 +148,8 @@ class RequestSpec(Written):
     def placeholders(self) -> list[str]:
         """Names in its path, headers and body; those of `then` left out."""
         texts: list[JsonValue] = [self.path, *self.headers.values(), self.body, self.json_body]
+        if self.tells is not None:
+            texts += [text for text in (self.tells.key, self.tells.value) if not is_place(text)]
         return [name for text in texts for name in placeholders(text)]
 
 

@@ -1,4 +1,4 @@
-"""The dependency: answers after 5 ms, and keeps jobs in a file (or, with DEFECT="jobs in memory", only in memory)."""
+"""The dependency: answers after 5 ms, and keeps jobs in a file, each once; DEFECT takes either away."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOST, PORT = sys.argv[1], int(sys.argv[2])
 FILE = Path(tempfile.gettempdir()) / f"chaoskit-panel-{PORT}.jobs"
 
 routes = web.RouteTableDef()
-jobs: list[str] = []
+jobs: list[str] = FILE.read_text().split() if FILE.exists() and DEFECT != "jobs in memory" else []
 price = {"price": 1}
 
 
@@ -40,6 +40,8 @@ async def put_price(request: web.Request) -> web.Response:
 @routes.post("/jobs")
 async def add(request: web.Request) -> web.Response:
     job = (await request.json())["job"]
+    if job in jobs and DEFECT != "does it again":
+        return web.json_response({"job": job})
     jobs.append(job)
     if DEFECT != "jobs in memory":
         with FILE.open("a") as file:
@@ -49,8 +51,7 @@ async def add(request: web.Request) -> web.Response:
 
 @routes.get("/jobs")
 async def every(_request: web.Request) -> web.Response:
-    stored = FILE.read_text().split() if FILE.exists() else []
-    return web.json_response(jobs if DEFECT == "jobs in memory" else stored)
+    return web.json_response(jobs)
 
 
 @routes.get("/health/ready")
