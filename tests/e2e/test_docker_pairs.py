@@ -39,7 +39,7 @@ def test_the_tiny_pair_comes_out_as_expected_and_leaves_nothing(chaoskit: Callab
     assert not command.journals()
 
 
-@pytest.mark.parametrize("name", ["payments-50-percent-slower", "payments-black-holed"])
+@pytest.mark.parametrize("name", ["payments-503-for-30-percent", "payments-black-holed"])
 def test_a_shipped_pair_comes_out_as_by_processes(chaoskit: Callable[..., Command], name: str) -> None:
     code, out, err = chaoskit(
         "run", str(SHIPPED / f"{name}.yaml"), "--deployer", "docker", "--json", "--quiet", cwd=SHIPPED.parent
