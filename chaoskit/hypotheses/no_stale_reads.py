@@ -28,6 +28,8 @@ class NoStaleReads(Hypothesis):
     answer never came may have happened or not.
 
     Example:
+        {method: PUT, path: /x, json: "${new}", tells: {as: register, write: x, value: "${new}"}}      # in the load
+        {path: /x, tells: {as: register, read: x, value: $}}
         {kind: no_stale_reads, told: register}
         {kind: no_stale_reads, told: register, within: 2s, max: 1%}     # a replica may lag by 2 s
 

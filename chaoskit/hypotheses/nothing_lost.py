@@ -23,6 +23,7 @@ class NothingLost(FinalRead):
     came may be there or not.
 
     Example:
+        load: {requests: [{…, tells: {as: order, write: "${order}"}}], …}
         verify: [{name: all orders, path: /orders}]
         {kind: nothing_lost, told: order, read: all orders, at: "$.orders[*].id"}
 

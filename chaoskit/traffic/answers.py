@@ -150,4 +150,4 @@ class Tell(Written):
 
 def is_place(text: str) -> bool:
     """Whether a text is a place in the answer, not one with `${name}`."""
-    return text.startswith(("$.", "$["))
+    return text == "$" or text.startswith(("$.", "$["))
