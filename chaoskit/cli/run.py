@@ -232,9 +232,10 @@ class _Suite:
         return worst_exit(codes)
 
     def tell(self, code: Exit) -> None:
-        from chaoskit.cli.common.outcome import tell_suite
+        from chaoskit.cli.common.outcome import tell_repeats, tell_suite
 
         tell_suite(self.screen, self.runs, self.told, code)
+        tell_repeats(self.screen, self.runs)
 
 
 class _Ticker:

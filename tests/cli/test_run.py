@@ -11,12 +11,15 @@ from xml.etree import ElementTree
 import pytest
 
 import chaoskit.runner
+from chaoskit.cli.common.outcome import tell_repeats
+from chaoskit.cli.console import Screen
 from chaoskit.errors import CouldNotRun, DeployError, UsageError
 from chaoskit.experiment import Experiment
 from chaoskit.model.history import Phase
 from chaoskit.model.run import Run
 from chaoskit.model.undo import Undo
 from chaoskit.model.verdict import Finding, Gate, Verdict
+from chaoskit.reading import load
 from chaoskit.runner import Asked, Finished
 from chaoskit.testing import HistoryBuilder
 from tests.cli.conftest import Said
@@ -91,6 +94,23 @@ def test_repeats_are_interleaved_and_count_seeds_up(chaoskit: Callable[..., Said
     write(here)
     chaoskit("run", "it.yaml", "--repeat", "2", "--seed", "7")
     assert runs.asked == [("it", "calm", 7), ("it", "hasty", 7), ("it", "calm", 8), ("it", "hasty", 8)]
+
+
+def test_repeats_come_to_something_together_and_a_flip_is_told(
+    chaoskit: Callable[..., Said], here: Path, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(here)
+    out = chaoskit("run", "it.yaml", "--repeat", "3").out
+    assert "3 runs of Pages come although the api is slow [calm] together" in out
+    assert "latency  3 runs: 3 supported  mean 100 ms  95% sure: 100 ms to 100 ms" in out
+    held, broken, shut = (
+        runs(load(here / "it.yaml"), Asked(variant="calm", seed=seed)).run
+        for seed, runs.comes_to["calm"] in enumerate((Verdict.SUPPORTED, Verdict.REFUTED, Verdict.INCONCLUSIVE))
+    )
+    tell_repeats(Screen(quiet=False), [held, broken, shut])
+    said = capsys.readouterr().out
+    assert "2 runs of Pages come although the api is slow [calm] together, 1 left out for a shut gate" in said
+    assert "! latency  2 runs: 1 supported, 1 refuted; it flips" in said
 
 
 def test_a_variant_can_be_chosen(chaoskit: Callable[..., Said], here: Path, runs: Runs) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from chaoskit.cli.console import Screen, mark_of
 from chaoskit.errors import Exit
+from chaoskit.model.repeats import merge_repeats
 from chaoskit.model.run import Run
-from chaoskit.reporters.answer import answer, measured_text
+from chaoskit.reporters.answer import answer, measure_text, measured_text
 
-__all__ = ["tell_run", "tell_suite"]
+__all__ = ["tell_repeats", "tell_run", "tell_suite"]
 
 _WIDEST = 56
 """Columns are not made wider than this for one long claim."""
@@ -59,6 +60,29 @@ def tell_suite(screen: Screen, runs: Sequence[Run], failed: Sequence[tuple[str, 
         screen.line((f"{mark if run.as_expected else '!'} ", style), f"{run.verdict}{wanted}  {_name(run)}", indent=2)
     for name, message in failed:
         screen.line(("! ", "red"), f"could not run  {name}: {message.splitlines()[0]}", indent=2)
+
+
+def tell_repeats(screen: Screen, runs: Sequence[Run]) -> None:
+    """What the runs of one experiment come to together, each claim with the run as the unit. Runs that could not tell
+    (a shut gate) are left out, and said so."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(_name(run), []).append(run)
+    for name, same in groups.items():
+        told = [run for run in same if all(gate.open for gate in run.gates)]
+        if len(same) < 2 or not told:
+            continue
+        left_out = f", {len(same) - len(told)} left out for a shut gate" if len(told) < len(same) else ""
+        screen.line((f"{len(told)} runs of {name} together{left_out}", "bold"))
+        for merged in merge_repeats([run.findings for run in told]):
+            mark, style = ("!", "bold yellow") if merged.flips else mark_of(merged.verdict)
+            parts = [merged.hypothesis, merged.because]
+            if merged.measured is not None:
+                parts.append(f"mean {measure_text(merged.measured, merged.unit)}")
+            if merged.interval is not None:
+                low, high = (measure_text(end, merged.unit) for end in merged.interval)
+                parts.append(f"95% sure: {low} to {high}")
+            screen.line((f"{mark} ", style), "  ".join(parts), indent=2)
 
 
 def _cells(run: Run) -> list[tuple[str, str, str]]:
