@@ -240,7 +240,8 @@ class _Runner:
             for claim in self.experiment.hypotheses
             for kind, settings in claim.probes()
         ]
-        return [*always, *needed, *self.experiment.probes]
+        once = [probe for place, probe in enumerate(needed) if probe not in needed[:place]]  # two claims, one question
+        return [*always, *once, *self.experiment.probes]
 
     def _begin(self, stage: Stage) -> None:
         assert self.driver is not None, "the load worker was prepared with the deploy"

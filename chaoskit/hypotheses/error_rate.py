@@ -7,13 +7,12 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, ClassVar
 
 from chaoskit.hypotheses.bounds import Bound, LoadClaim
+from chaoskit.hypotheses.limits import ShareLimit
 from chaoskit.hypotheses.measures import Share as ShareOf
 from chaoskit.hypotheses.measures import failed, planned
-from chaoskit.hypotheses.words import share_text
 from chaoskit.model.history import SteadyBound
 from chaoskit.model.load_view import LoadView
 from chaoskit.model.observation import LoadSlot
-from chaoskit.model.units import Share
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +29,7 @@ class ErrorRate(LoadClaim):
     Example:
         {kind: error_rate, of: checkout, max: 1%}
         {kind: error_rate, max: 0%, cause: timeout}     # this cause alone
+        {kind: error_rate, of: checkout, max: +1%}      # at most one request in a hundred more than in baseline
 
     Limits: "at most 1%" needs 300 requests in each phase: with fewer, none failing would not show it (the rule of
     three, n ≥ 3 ÷ share). `max: 0%` is refuted by a single one.
@@ -37,15 +37,16 @@ class ErrorRate(LoadClaim):
 
     kind: ClassVar[str] = "error_rate"
 
-    max: Share
-    """Largest share of the requests that may fail."""
+    max: ShareLimit
+    """Largest share of the requests that may fail; `+1%`: so much more than in baseline."""
     cause: str = ""
     """Count failures of this cause alone: `timeout`, `status 503`, a glob such as `status 5*` (default: all)."""
 
     def bounds(self) -> Sequence[Bound]:
         name = f"rate of {self.cause}" if self.cause else "error rate"
         measure = ShareOf(name, self._of_cause if self.cause else failed, planned)
-        return [Bound(measure=measure, upper=True, text=share_text(self.max), value=self.max)]
+        against = self.max.against if self.max.over else None
+        return [Bound(measure=measure, upper=True, text=str(self.max), value=self.max.share, against=against)]
 
     def _of_cause(self, view: LoadView) -> NDArray[np.int64]:
         import numpy as np
@@ -53,7 +54,9 @@ class ErrorRate(LoadClaim):
         return np.array([_count(slot, self.cause) for _, slot in view.entries], dtype=np.int64)
 
     def as_bounds(self) -> Sequence[SteadyBound]:
-        return () if self.cause else [SteadyBound(measure="error_rate", of=self.of, most=self.max)]
+        if self.cause or self.max.over:
+            return ()
+        return [SteadyBound(measure="error_rate", of=self.of, most=self.max.share)]
 
 
 def _count(slot: LoadSlot, cause: str) -> int:

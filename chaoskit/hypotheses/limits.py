@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonS
 
 from chaoskit.model.units import duration_text, parse_duration, parse_rate, parse_share, written
 
-__all__ = ["Floor", "FloorValue", "Limit", "LimitValue"]
+__all__ = ["Floor", "FloorValue", "Limit", "LimitValue", "ShareLimit", "ShareLimitValue"]
 
 _MORE = re.compile(r"\+\s*([0-9]+(?:\.[0-9]+)?)\s*%")
 
@@ -38,6 +38,20 @@ class LimitValue(msgspec.Struct, frozen=True):
         if self.share is not None:
             return f"baseline +{self.share * 100:g}%"
         return f"baseline +{duration_text(self.added or 0.0)}"
+
+
+class ShareLimitValue(msgspec.Struct, frozen=True):
+    """At most `share` of the requests, or at most so much more than the baseline's share (`over`)."""
+
+    share: float
+    over: bool = False
+
+    def against(self, baseline: float) -> float:
+        """The limit, given what was measured in baseline."""
+        return baseline + self.share
+
+    def __str__(self) -> str:
+        return f"baseline +{self.share * 100:.4g}%" if self.over else f"{self.share * 100:.4g}%"
 
 
 class FloorValue(msgspec.Struct, frozen=True):
@@ -89,7 +103,17 @@ def _floor(value: object, info: ValidationInfo) -> FloorValue:
         ) from None
 
 
-def _text(value: LimitValue | FloorValue) -> str:
+def _share_limit(value: object, info: ValidationInfo) -> ShareLimitValue:
+    if isinstance(value, ShareLimitValue):
+        return value
+    if isinstance(value, float) and not written(info):
+        return ShareLimitValue(value)
+    if isinstance(value, str) and value.strip().startswith("+"):
+        return ShareLimitValue(parse_share(value.strip()[1:].strip()), over=True)
+    return ShareLimitValue(parse_share(value))
+
+
+def _text(value: LimitValue | FloorValue | ShareLimitValue) -> str:
     return str(value).replace("baseline ", "").replace(" of baseline", "")
 
 
@@ -111,3 +135,10 @@ Floor = Annotated[
     _schema(r"^[0-9.]+ ?(/ ?(s|m|h)|%)$", "50/s", "90%"),
 ]
 """`50/s`, or a share of the baseline: `90%`."""
+ShareLimit = Annotated[
+    ShareLimitValue,
+    BeforeValidator(_share_limit),
+    PlainSerializer(_text),
+    _schema(r"^\+?[0-9.]+ ?%$", "1%", "+1%"),
+]
+"""`1%`, or over the baseline's: `+1%` (of the requests, not of that share)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from chaoskit.hypotheses.metric import MetricClaim
 from chaoskit.hypotheses.series import Series, series_in
@@ -36,6 +36,8 @@ class Prometheus(MetricClaim):
     """PromQL, with a scalar or an instant vector as its value."""
     server: str = "prometheus"
     """The target's service that provides it, or the URL of one that runs already."""
+    ask: Literal["instant", "range"] = "instant"
+    """Asked for what it is now, or on whole seconds of the server's clock (what was missed is made up for)."""
 
     @property
     def subject(self) -> str:
@@ -45,7 +47,7 @@ class Prometheus(MetricClaim):
         return unknown_server(self.server, topology)
 
     def probes(self) -> Sequence[tuple[str, Mapping[str, JSON]]]:
-        return [("prometheus", {"server": self.server, "queries": [self.query]})]
+        return [("prometheus", {"server": self.server, "queries": [self.query], "ask": self.ask})]
 
     def series(self, history: History, phase: Phase) -> list[Series]:
         return [

@@ -55,6 +55,8 @@ CASES: list[tuple[str, LoadClaim, HistoryBuilder, Verdict, str]] = [
     ("near its bound", ErrorRate(max=0.05, of="checkout"), failing(0.051), INCONCLUSIVE, "too close to call"),
     ("none is allowed, one happened", ErrorRate(max=0.0), failing(0.002), REFUTED, "above 0%"),
     ("none failed, but of too few", ErrorRate(max=0.001), healthy(), INCONCLUSIVE, "at least 3000"),
+    ("no more errors than in baseline", ErrorRate(max="+1%", of="checkout"), healthy(), SUPPORTED, "in baseline)"),
+    ("more than in baseline", ErrorRate(max="+1%", of="checkout"), failing(0.05), REFUTED, "above 1%; it broke first"),
     ("available", Availability(min=0.99), healthy(), SUPPORTED, "availability was 100%"),
     ("unavailable", Availability(min=0.99), failing(0.3), REFUTED, "below 99%"),
     ("rate held", Throughput(min=100.0), healthy(), SUPPORTED, "at least 100/s"),
@@ -148,6 +150,7 @@ def test_absolute_bounds_make_a_steady_state_and_relative_ones_do_not() -> None:
     assert Availability(min=0.99).as_bound() == SteadyBound(measure="availability", least=0.99)
     assert Throughput(min=50.0).as_bound() == SteadyBound(measure="throughput", least=50.0)
     assert Latency(p95="+50%").as_bound() is None
+    assert ErrorRate(max="+1%").as_bound() is None
     assert Throughput(min="90%").as_bound() is None
 
 
@@ -182,6 +185,7 @@ def test_a_latency_that_makes_no_sense_is_refused(written: dict[str, object], to
 def test_bounds_are_written_back_as_they_were_read() -> None:
     for text in ("400 ms", "+50%", "+100 ms"):
         assert Latency.model_validate({"p95": text}).model_dump(exclude_none=True)["p95"] == text
+    assert [ErrorRate.model_validate({"max": t}).model_dump()["max"] for t in ("1%", "+1%")] == ["1%", "+1%"]
     assert [Throughput.model_validate({"min": t}).model_dump()["min"] for t in ("50/s", "90%")] == ["50/s", "90%"]
 
 

@@ -89,7 +89,7 @@ def test_why_there_is_no_sample_is_told() -> None:
 
 def test_a_query_is_asked_by_a_probe_and_judged_from_its_answers() -> None:
     claim = Prometheus(query="sum(up)", min=2)
-    assert claim.probes() == [("prometheus", {"server": "prometheus", "queries": ["sum(up)"]})]
+    assert claim.probes() == [("prometheus", {"server": "prometheus", "queries": ["sum(up)"], "ask": "instant"})]
     built = HistoryBuilder().metric("sum(up)", None, 2.0, source="prometheus")
     assert claim.judge(built.build()).verdict is SUPPORTED
     lower = HistoryBuilder().metric("sum(up)", None, lambda at: 1.0 if at > 12 else 2.0, source="prometheus")

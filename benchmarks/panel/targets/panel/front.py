@@ -26,7 +26,7 @@ class Front:
         self.limit = Limit()
         self.cached: object = None
         self.generation = 0
-        self.was_down = False
+        self.was_ready = self.was_down = False
         self.down_since = 0.0
 
 
@@ -156,10 +156,10 @@ async def ready(request: web.Request) -> web.Response:
         return web.Response(text="ok")
     try:
         await front.back.call("GET", "/health/ready", "", within=0.2)
-        front.down_since = 0.0
+        front.down_since, front.was_ready = 0.0, True
     except Failed:
         front.down_since = front.down_since or time.monotonic()
-        front.was_down = True
+        front.was_down = front.was_ready  # before it was ready for the first time it was not down, but starting
     patience = 3.0 if DEFECT == "readiness is slow to flip" else 0.0
     down = bool(front.down_since) and time.monotonic() - front.down_since >= patience
     fine = not down and not (front.was_down and DEFECT == "readiness never returns")
