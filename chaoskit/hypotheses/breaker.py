@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal
 
+import msgspec
 from pydantic import Field, model_validator
 
 from chaoskit.hypotheses import breaker_parts as parts_of
 from chaoskit.hypotheses.breaker_parts import Frame
+from chaoskit.hypotheses.breaker_told import ToldBy
 from chaoskit.hypotheses.claim import Part, finding, unknown_edge
 from chaoskit.hypotheses.words import amount
 from chaoskit.interfaces import Hypothesis
@@ -16,6 +18,7 @@ from chaoskit.model.breaker_lane import EXPECTED, breaker_lane
 from chaoskit.model.crossings import demand_on
 from chaoskit.model.history import History, Phase
 from chaoskit.model.topology import Topology
+from chaoskit.model.undo import JSON
 from chaoskit.model.units import Duration, duration_text
 from chaoskit.model.verdict import Finding, Verdict
 
@@ -35,6 +38,7 @@ class Breaker(Hypothesis):
     Example:
         {kind: breaker, edge: orders->payments, stays: closed}
         {kind: breaker, edge: orders->payments, opens_within: 2s, fails_fast: 100ms, trials: 1, closes_within: 6s}
+        {kind: breaker, edge: orders->payments, metric: agrees, told_by: {metric: cb_state, open: 2}}
 
     Limits: a service that stops before it comes to the call looks like an open breaker; so does anything that fails
     fast and asks again later. It takes at least 5 calls that were due in an open time to see it.
@@ -61,6 +65,9 @@ class Breaker(Hypothesis):
     """Most times that it may go from closed to open (more is flapping)."""
     metric: Literal["agrees", "any"] = "any"
     """Whether what the caller's metric says must agree with what crosses the edge."""
+    told_by: ToldBy | None = None
+    """Which metric or query tells its state, where it is not one of those that are known (a name like
+    `circuit_breaker_state`, as purgatory, pybreaker, Resilience4j and Envoy have them)."""
 
     @model_validator(mode="after")
     def _something(self) -> Breaker:
@@ -73,6 +80,9 @@ class Breaker(Hypothesis):
 
     def check(self, topology: Topology, request_names: Sequence[str]) -> Sequence[tuple[str, str]]:
         return unknown_edge(self.edge, topology)
+
+    def probes(self) -> Sequence[tuple[str, Mapping[str, JSON]]]:
+        return self.told_by.probes() if self.told_by is not None else ()
 
     def expected(self) -> str:
         parts = ["stays closed"] if self.stays else []
@@ -120,6 +130,8 @@ class Breaker(Hypothesis):
         injected = min((fault.active[0] for fault in faults if fault.active is not None), default=None)
         undone = max((fault.undone for fault in faults if fault.undone is not None), default=None)
         lane = breaker_lane(history, self.edge, caller)
+        if self.told_by is not None:
+            lane = msgspec.structs.replace(lane, said=self.told_by.said(history, caller))
         return Frame(lane, spans, injected, undone, max((end for _, end in spans), default=0.0))
 
     def _blind(self, history: History, frame: Frame) -> str:

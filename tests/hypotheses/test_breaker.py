@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from chaoskit.hypotheses.breaker import Breaker
+from chaoskit.hypotheses.breaker_told import ToldBy
 from chaoskit.model.verdict import Verdict
 from chaoskit.testing import HistoryBuilder
 from tests.hypotheses.histories import EDGE, healthy, with_breaker
@@ -138,3 +139,27 @@ def test_a_last_trial_just_before_the_end_has_closed_nothing() -> None:
     built = with_breaker(trials=tries, closing_trial=None).window("recovery", (18.0, 23.9))
     finding = Breaker(edge=EDGE, closes_within=5.5).judge(built.build())
     assert (finding.verdict, "had not closed" in finding.because) == (Verdict.REFUTED, True), finding.because
+
+
+def test_a_metric_of_another_kind_is_read_as_it_is_explained() -> None:
+    def state(at: float) -> float:
+        return 2.0 if 9.0 <= at < 18.0 else 1.0 if 18.0 <= at < 19.0 else 0.0
+
+    told_by = ToldBy(metric="cb_state", labels={"dep": "payments"}, open=2.0, half_open=1.0)
+    claim = Breaker(edge=EDGE, metric="agrees", told_by=told_by)
+    built = with_breaker().metric("cb_state", None, state, source="orders", dep="payments")
+    assert claim.judge(built.build()).verdict is Verdict.SUPPORTED
+    lying = with_breaker().metric("cb_state", None, 0.0, source="orders", dep="payments")
+    assert claim.judge(lying.build()).verdict is Verdict.REFUTED
+    elsewhere = with_breaker().metric("cb_state", None, state, source="gateway", dep="payments")
+    assert claim.judge(elsewhere.build()).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_query_that_tells_the_state_is_asked_by_a_probe() -> None:
+    claim = Breaker(edge=EDGE, metric="agrees", told_by=ToldBy(query="max(cb_open)"))
+    assert claim.probes() == [("prometheus", {"server": "prometheus", "queries": ["max(cb_open)"]})]
+    built = with_breaker().metric("max(cb_open)", None, lambda at: float(8.6 <= at < 18.6), source="prometheus")
+    assert claim.judge(built.build()).verdict is Verdict.SUPPORTED
+    assert not Breaker(edge=EDGE, stays="closed").probes()
+    with pytest.raises(ValidationError, match="metric or query"):
+        ToldBy()
