@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 import time
@@ -39,6 +40,9 @@ def main(arguments: list[str]) -> int:
     """0 where every verdict was right."""
     times = int(arguments[0]) if arguments else 1
     files = [PANEL / f"{name}.yaml" for name in arguments[1:]] or sorted(PANEL.glob("*.yaml"))
+    if not shutil.which("prometheus"):
+        print("without alert.yaml: there is no Prometheus on this machine")
+        files = [file for file in files if file.stem != "alert"]
     matrix: Counter[tuple[str, str]] = Counter()
     misses: Counter[str] = Counter()
     started = time.monotonic()

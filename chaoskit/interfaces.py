@@ -289,8 +289,11 @@ class Backing(ABC):
         """Whether it answers its own protocol."""
 
     @classmethod
-    def introduce(cls, folder: Path, metrics: Mapping[str, str], settings: Mapping[str, str]) -> None:
-        """Before it starts: URLs of the others' metrics by replica, and what the service's `env` says to it."""
+    def introduce(
+        cls, folder: Path, metrics: Mapping[str, str], settings: Mapping[str, str], *, root: Path = Path()
+    ) -> None:
+        """Before it starts: URLs of the others' metrics by replica, and what the service's `env` says to it. Files that
+        it names are looked up from `root`, where services start."""
 
     @classmethod
     def after_start(cls, address: Address, databases: Sequence[str]) -> None:

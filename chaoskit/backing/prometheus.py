@@ -27,7 +27,7 @@ scrape_configs:
 
 
 class Prometheus(Backing):
-    """A Prometheus server. `env: {RULES: file.yml}` names a file of alerting or recording rules."""
+    """A Prometheus server. `env: {RULES: targets/shop/rules.yml}` names a file of alerting or recording rules."""
 
     kind = "prometheus"
     protocol = "http"
@@ -48,7 +48,9 @@ class Prometheus(Backing):
         )
 
     @classmethod
-    def introduce(cls, folder: Path, metrics: Mapping[str, str], settings: Mapping[str, str]) -> None:
+    def introduce(
+        cls, folder: Path, metrics: Mapping[str, str], settings: Mapping[str, str], *, root: Path = Path()
+    ) -> None:
         groups = []
         for replica, url in sorted(metrics.items()):
             parts = urlsplit(url)
@@ -60,7 +62,7 @@ class Prometheus(Backing):
         rules = settings.get("RULES")
         if rules:
             try:
-                shutil.copy(rules, folder / "rules" / "target.yml")
+                shutil.copy(root / rules, folder / "rules" / "target.yml")
             except OSError as error:
                 raise DeployError(f"RULES names {rules}, which cannot be read: {error.strerror}") from error
 

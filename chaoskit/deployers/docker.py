@@ -161,7 +161,8 @@ class Docker(Deployer):
         files: dict[str, bytes] = {}
         changed = {**scene.env.get(service, {}), **scene.env.get(name, {})}
         if spec.provides:
-            files = introduced(spec.provides, scene.backing(spec.provides), _metrics(target), {**spec.env, **changed})
+            settings, backing = {**spec.env, **changed}, scene.backing(spec.provides)
+            files = introduced(spec.provides, backing, _metrics(target), settings, root=target.workdir)
             command = ("python3", "-m", "chaoskit.deployers.container_server", spec.provides, str(inside))
         elif spec.run:
             command = tuple(_placed(word, placed) for word in shlex.split(spec.run))

@@ -44,11 +44,11 @@ def server_image(engine: Engine, kind: str, backing: type[Backing], lab: str, sa
 
 
 def introduced(
-    kind: str, backing: type[Backing], metrics: Mapping[str, str], settings: Mapping[str, str]
+    kind: str, backing: type[Backing], metrics: Mapping[str, str], settings: Mapping[str, str], *, root: Path
 ) -> dict[str, bytes]:
     """What a server is told before it starts: path inside its container → content."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        backing.introduce(folder, metrics, settings)
+        backing.introduce(folder, metrics, settings, root=root)
         files = (path for path in folder.rglob("*") if path.is_file())
         return {f"{DATA}/{kind}/{path.relative_to(folder)}": path.read_bytes() for path in files}

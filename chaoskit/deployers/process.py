@@ -171,7 +171,7 @@ def _serve(up: _Up, name: str) -> None:
         if up.spec(replica).metrics
     }
     settings = {**spec.env, **up.scene.env.get(name, {})}
-    backing.introduce(folder, metrics, settings)
+    backing.introduce(folder, metrics, settings, root=up.target.workdir)
     launch = msgspec.structs.replace(
         plan.server, env={**plan.server.env, **settings}, log=up.log(name), stop_order=_SERVERS_STOP
     )

@@ -70,6 +70,14 @@ def test_rules_that_are_not_there_are_told(tmp_path: Path) -> None:
         Prometheus.introduce(tmp_path, {}, {"RULES": "/no/such/file.yml"})
 
 
+def test_rules_are_looked_up_from_where_services_start(tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "rules.yml").write_text("groups: []")
+    (data := tmp_path / "data").mkdir()
+    Prometheus.introduce(data, {}, {"RULES": "targets/rules.yml"}, root=tmp_path)
+    assert (data / "rules" / "target.yml").read_text() == "groups: []"
+
+
 @pytest.mark.parametrize("kind", [Redis, Nats, Prometheus])
 def test_a_port_where_something_else_answers_is_not_ready(kind: type[Backing]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
