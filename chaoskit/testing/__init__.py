@@ -16,8 +16,9 @@ Nothing in here waits or asks the time: the same calls make the same history.
 """
 
 from chaoskit.testing.fakes import FakeChild, FakeClock, FakeLauncher, FakeProxy, FakeReplica, FakeSystem
-from chaoskit.testing.histories import SHOP_EDGES, HistoryBuilder, topology_of
+from chaoskit.testing.histories import HistoryBuilder
 from chaoskit.testing.noops import NoBacking, NoDeployer, NoFault, NoHypothesis, NoProbe, NoReporter
+from chaoskit.testing.topologies import SHOP_EDGES, topology_of
 
 __all__ = [
     "SHOP_EDGES",

@@ -13,7 +13,7 @@ from chaoskit.model.observation import Observation
 from chaoskit.model.topology import Edge, Topology
 from chaoskit.model.undo import JSON, Undo
 from chaoskit.target import ServiceSpec, Target
-from chaoskit.testing.histories import SHOP_EDGES, topology_of
+from chaoskit.testing.topologies import SHOP_EDGES, topology_of
 
 __all__ = ["FakeChild", "FakeClock", "FakeLauncher", "FakeProxy", "FakeReplica", "FakeSystem"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 
-from chaoskit.model.histogram import Histogram, bucket_of, encode
+from chaoskit.model.histogram import bucket_of, encode
 from chaoskit.model.history import FaultSpan, History, Phase, Span, SteadyBound
 from chaoskit.model.observation import (
     BreakerChange,
@@ -18,60 +18,19 @@ from chaoskit.model.observation import (
     Observation,
     ProbeResult,
     TapCall,
-    TapSlot,
     slot_start,
 )
-from chaoskit.model.topology import LOAD, Edge, Service, Topology
+from chaoskit.testing.slots import load_slots, tap_slots
+from chaoskit.testing.topologies import SHOP_EDGES, topology_of
 
-__all__ = ["SHOP_EDGES", "HistoryBuilder", "topology_of"]
+__all__ = ["HistoryBuilder"]
 
 When = Phase | str | Span | None
 """A phase, a span of seconds, or None for the whole run."""
 Value = float | Callable[[float], float]
 """A number, or a function of the instant."""
 
-SHOP_EDGES = (
-    "load->gateway",
-    "gateway->orders",
-    "orders->payments.1",
-    "orders->payments.2",
-    "orders->inventory",
-    "orders->postgres:postgres",
-    "inventory->postgres:postgres",
-    "inventory->redis:redis",
-)
-"""A topology like that of the shop: two replicas of payments, real servers behind."""
-
 _GOLDEN = (math.sqrt(5) - 1) / 2
-
-
-def topology_of(*edges: str, target: str = "example") -> Topology:
-    """A topology from its edges: `load->gateway`, `orders->payments.1` (a replica), `a->b:postgres` (a protocol)."""
-    found: list[Edge] = []
-    replicas: dict[str, int] = {}
-    protocols: dict[str, str] = {}
-    for text in edges:
-        ends, _, protocol = text.partition(":")
-        caller, _, callee = ends.partition("->")
-        found.append(Edge(caller, callee, protocol or "http"))
-        for name in (caller, callee):
-            service, _, number = name.partition(".")
-            if service != LOAD:
-                replicas[service] = max(replicas.get(service, 1), int(number or 1))
-        protocols[callee.partition(".")[0]] = protocol or "http"
-    services = tuple(
-        Service(
-            name=name,
-            replicas=count,
-            provides="" if protocols.get(name, "http") == "http" else name,
-            ready="/health/ready" if protocols.get(name, "http") == "http" else "",
-            live="/health/live" if protocols.get(name, "http") == "http" else "",
-            metrics="/metrics" if protocols.get(name, "http") == "http" else "",
-        )
-        for name, count in replicas.items()
-    )
-    entry = next(edge.called_service for edge in found if edge.caller == LOAD)
-    return Topology(target=target, entry=entry, services=services, edges=tuple(found))
 
 
 class HistoryBuilder:
@@ -401,50 +360,18 @@ class HistoryBuilder:
 
     def build(self) -> History:
         """The history; the builder may go on being used."""
-        merged = _merged_load([slot for _, _, slot in self._load])
-        seen = [*self._observations, *self._probes, *merged, *self._tap_slots()]
+        taps = tap_slots(
+            self._calls,
+            last=max((end for spans in self._windows.values() for _, end in spans), default=0.0),
+            closed_listeners=self._closed_listeners,
+            hits=self._hits,
+            keep_calls=self._keep_calls,
+        )
+        seen = [*self._observations, *self._probes, *load_slots(slot for _, _, slot in self._load), *taps]
         return History(seen, self._topology, dict(self._windows), self._faults, self._steady)
 
     def _wobble(self, value: float, spread: float) -> float:
         return value * math.exp(self._random.gauss(0.0, spread)) if spread else value
-
-    def _tap_slots(self) -> Iterable[TapSlot]:
-        started: Counter[tuple[str, float]] = Counter()
-        ended: dict[tuple[str, float], list[TapCall]] = defaultdict(list)
-        places: set[tuple[str, float]] = set(self._hits)
-        last = max((end for spans in self._windows.values() for _, end in spans), default=0.0)
-        for edge, call in self._calls:
-            started[edge, slot_start(call.start)] += 1
-            ended[edge, slot_start(call.end if call.end is not None else max(last - 0.1, call.start))].append(call)
-        closed = {
-            (edge, round(slot_start(start) + step / 10, 1))
-            for edge, (start, end) in self._closed_listeners
-            for step in range(round((end - start) * 10))
-        }
-        for edge, at in sorted(places | set(started) | set(ended) | closed):
-            calls = ended.get((edge, at), [])
-            over = [call for call in calls if call.end is not None]
-            answered = Counter(
-                bucket_of(call.end - call.start) for call in over if call.end is not None and call.outcome == "answered"
-            )
-            yield TapSlot(
-                at=at,
-                source="tap",
-                edge=edge,
-                listening=(edge, at) not in closed,
-                opened=sum(call.first for call in calls),
-                cut=sum(call.outcome == "cut" for call in calls),
-                bytes_up=sum(call.bytes_up for call in calls),
-                bytes_down=sum(call.bytes_down for call in calls),
-                started=started[edge, at],
-                ended=len(over),
-                took=encode(answered),
-                statuses=dict(Counter(str(call.status) for call in calls if call.status is not None)),
-                outcomes=dict(Counter(call.outcome for call in calls)),
-                hits=dict(self._hits.get((edge, at), {})),
-                calls=tuple(calls) if self._keep_calls else (),
-                left_out=0 if self._keep_calls else len(calls),
-            )
 
 
 def _at(value: Value, at: float) -> float:
@@ -459,45 +386,3 @@ def _pick(shares: Sequence[tuple[str, float]], place: float) -> str:
         if place < edge:
             return name
     return ""
-
-
-def _merged_load(slots: Sequence[LoadSlot]) -> list[LoadSlot]:
-    """One slot for each (name, planned, ended), as a worker sends them."""
-    groups: dict[tuple[str, float, float | None], list[LoadSlot]] = defaultdict(list)
-    for slot in slots:
-        groups[slot.name, slot.at, slot.ended].append(slot)
-    return [_sum_of(group) for group in groups.values()]
-
-
-def _sum_of(group: Sequence[LoadSlot]) -> LoadSlot:
-    def histogram(of: str) -> bytes:
-        return Histogram.merged(getattr(slot, of) for slot in group).to_bytes()
-
-    def counter(of: str) -> dict[str, int]:
-        total: Counter[str] = Counter()
-        for slot in group:
-            total.update(getattr(slot, of))
-        return dict(total)
-
-    def number(of: str) -> int:
-        return sum(getattr(slot, of) for slot in group)
-
-    return LoadSlot(
-        at=group[0].at,
-        source="worker.1",
-        name=group[0].name,
-        ended=group[0].ended,
-        ok=number("ok"),
-        failed=number("failed"),
-        dropped=number("dropped"),
-        dropped_below_cap=number("dropped_below_cap"),
-        unfinished=number("unfinished"),
-        response=histogram("response"),
-        response_failed=histogram("response_failed"),
-        service=histogram("service"),
-        service_failed=histogram("service_failed"),
-        send_lag=histogram("send_lag"),
-        causes=counter("causes"),
-        statuses=counter("statuses"),
-        marks=counter("marks"),
-    )
