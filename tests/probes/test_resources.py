@@ -28,10 +28,13 @@ class WithProcess(FakeReplica):
 
 @pytest.fixture
 def busy() -> Iterator[int]:
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    program = "print(flush=True)\nwhile True: pass"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()  # before it is an interpreter, it is a fork with next to no memory
     yield process.pid
     process.kill()
-    process.wait()
+    process.communicate()
 
 
 def test_a_process_that_works_uses_processor_memory_and_descriptors(busy: int) -> None:
