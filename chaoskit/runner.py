@@ -26,6 +26,7 @@ from chaoskit.injection import Injection
 from chaoskit.interfaces import Address, Deployer, Fault, Probe, System
 from chaoskit.interrupt import Interrupt, Interrupted
 from chaoskit.load.driver import LoadDriver
+from chaoskit.lever import refuse_if_pulled
 from chaoskit.model.drift import baseline_drift
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import SLOT, Event, slot_start
@@ -141,6 +142,7 @@ class _Runner:
 
     def go(self) -> Finished:
         started = time.time()
+        refuse_if_pulled()
         stem = self.experiment.file.stem if self.experiment.file else slug(self.experiment.title)
         folder = Store(self.asked.store).create(stem, self.asked.variant, started)
         run_id = f"{slug(stem)[:40]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{secrets.token_hex(4)}"
@@ -349,7 +351,7 @@ class _Runner:
         if aborted := self.aborts.finding():
             findings.insert(0, aborted)
         if self.interrupt.requested:
-            gates.append(Gate(gate="interrupted", open=False, because="the run was interrupted by its user"))
+            gates.append(Gate(gate="interrupted", open=False, because=self.interrupt.because))
         left = [*undo_left]
         for injection in self.seen.injections:
             left += [undo for undo in injection.undo_left if undo not in left]

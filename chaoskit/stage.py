@@ -17,6 +17,7 @@ from chaoskit.errors import ChaoskitError, ProxyError
 from chaoskit.guardian_client import Guardian
 from chaoskit.injection import apply_undo
 from chaoskit.interfaces import Address, Deployer, Emit, Probe, ProxyControl, Scene, System
+from chaoskit.lever import refuse_if_pulled
 from chaoskit.model.observation import Event
 from chaoskit.model.topology import LOAD, Edge
 from chaoskit.model.undo import Undo
@@ -62,6 +63,7 @@ class Stage:
         self.system: System | None = None
 
     def __enter__(self) -> Stage:
+        refuse_if_pulled()
         self.recorder = Recorder(self.folder / HISTORY)
         self.recorder.__enter__()
         for earlier in recover_all():  # what a run has left whose guardian was killed too

@@ -17,6 +17,7 @@ from chaoskit.errors import CouldNotRun, UsageError
 from chaoskit.experiment import Experiment
 from chaoskit.interfaces import Address, Deployer, Hypothesis, System
 from chaoskit.interrupt import Interrupt, Interrupted
+from chaoskit.lever import refuse_if_pulled
 from chaoskit.load.driver import LoadDriver
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import SLOT, Event, Observation, slot_start
@@ -106,6 +107,7 @@ class LoadStage:
         self.target: Target | None = None if is_url(asked.where) else load_target(asked.where)
         self.title = asked.title or f"Load on {asked.where}"
         self.interrupt = asked.interrupt or Interrupt()
+        refuse_if_pulled()
         self.started = time.time()
         stem = slug(self.target.name if self.target else urlsplit(asked.where).netloc)
         self.folder = Store(asked.store).create(f"load-{stem}", None, self.started)
@@ -229,7 +231,7 @@ class LoadStage:
         """The run, kept and reported. Without thresholds it is supported where it could tell."""
         asked = self.asked
         if self.interrupt.requested:
-            gates.append(Gate(gate="interrupted", open=False, because="the run was interrupted by its user"))
+            gates.append(Gate(gate="interrupted", open=False, because=self.interrupt.because))
         verdict = merge(findings, gates)
         if not findings and all(gate.open for gate in gates):
             verdict = Verdict.SUPPORTED
