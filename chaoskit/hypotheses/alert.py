@@ -8,8 +8,9 @@ from typing import ClassVar
 from pydantic import model_validator
 
 from chaoskit.hypotheses.claim import Part, finding
+from chaoskit.hypotheses.metric import why_none
 from chaoskit.hypotheses.prometheus import unknown_server
-from chaoskit.hypotheses.words import amount, seconds_text
+from chaoskit.hypotheses.words import amount, joined, seconds_text
 from chaoskit.interfaces import Hypothesis
 from chaoskit.model.history import History, Phase
 from chaoskit.model.observation import MetricPoint
@@ -78,9 +79,10 @@ class Alert(Hypothesis):
         total = sum(end - start for start, end in spans)
         if not inside or len(inside) < 0.5 * total:
             because = f"{self.alert} was told {len(inside)} times in {amount(total, 's')}: Prometheus hardly answered"
+            because += why_none(history)
             return finding(self, [Part(Verdict.INCONCLUSIVE, because, samples=len(inside), evidence=tuple(spans))])
         parts = self._false_alarm(history, seen)
-        parts += [self._silent(inside)] if self.silent else []
+        parts += [self._silent(inside, joined([str(p) for p in self.phases]))] if self.silent else []
         faults = [fault.active for fault in history.faults if fault.active is not None]
         if not self.silent and not faults:
             parts.append(Part(Verdict.INCONCLUSIVE, f"{self.alert} had no fault to fire at"))
@@ -105,12 +107,12 @@ class Alert(Hypothesis):
         because = f"{self.alert} raised a false alarm: it fired in baseline at {seconds_text(early[0])}"
         return [Part(Verdict.REFUTED, because, phase=str(Phase.BASELINE), evidence=((early[0], early[-1] + 1.0),))]
 
-    def _silent(self, inside: Sequence[MetricPoint]) -> Part:
+    def _silent(self, inside: Sequence[MetricPoint], where: str) -> Part:
         fired = [point.at for point in inside if point.value >= _FIRING]
         if fired:
             because = f"{self.alert} fired at {seconds_text(fired[0])}, where it should have been silent"
             return Part(Verdict.REFUTED, because, float(len(fired)), "s", evidence=((fired[0], fired[-1] + 1.0),))
-        return Part(Verdict.SUPPORTED, f"{self.alert} did not fire ({len(inside)} times asked)", 0.0, "s")
+        return Part(Verdict.SUPPORTED, f"{self.alert} did not fire in {where} ({len(inside)} times asked)", 0.0, "s")
 
     def _fires(self, fired: float | None, start: float, end: float) -> list[Part]:
         assert self.fires_within is not None

@@ -42,6 +42,8 @@ class Attempts(NamedTuple):
 
     requests: list[list[TapCall]]
     because: str = ""
+    where: str = ""
+    """The phase, for people: ` in fault`."""
 
     @property
     def retries(self) -> int:
@@ -82,7 +84,7 @@ def at_most(seen: Attempts, most: int, history: History) -> Part:
     """No request is attempted more often."""
     worst = max(seen.requests, key=len)
     over = [calls for calls in seen.requests if len(calls) > most]
-    told = f"{len(seen.requests)} requests"
+    told = f"{len(seen.requests)} requests{seen.where}"
     if not over:
         because = f"no request was tried more than {len(worst)} times ({told}), at most {most}"
         return Part(Verdict.SUPPORTED, because, float(len(worst)), "attempts", samples=len(seen.requests))
@@ -98,11 +100,11 @@ def waits(seen: Attempts, least: float) -> Part:
     """The caller waits before it tries again."""
     waited = seen.waited(1)
     if len(waited) < _ENOUGH:
-        return _too_few(len(waited), "how long it waits before it tries again")
+        return _too_few(seen, len(waited), "how long it waits before it tries again")
     middle = _quantile(waited, 0.5)
     held = middle >= least
     because = (
-        f"the wait before a retry was {amount(middle, 's')} in the middle ({len(waited)} retries),"
+        f"the wait before a retry was {amount(middle, 's')} in the middle ({len(waited)} retries{seen.where}),"
         f" {'at least' if held else 'below'} {duration_text(least)}{silent(seen)}"
     )
     return Part(_verdict(held), because, middle, "s", samples=len(waited))
@@ -112,12 +114,13 @@ def grows(seen: Attempts) -> Part:
     """The second wait is longer than the first."""
     first, second = seen.waited(1), seen.waited(2)
     if len(second) < _ENOUGH:
-        return _too_few(len(second), "whether the waits grow (it takes requests with three attempts)")
+        return _too_few(seen, len(second), "whether the waits grow (it takes requests with three attempts)")
     before, after = _quantile(first, 0.5), _quantile(second, 0.5)
     times = after / before if before > 0 else 1.0
     held = times >= _GROWS
     because = (
-        f"the second wait was {amount(times, '×')} the first ({amount(before, 's')}, then {amount(after, 's')}):"
+        f"the second wait{seen.where} was {amount(times, '×')} the first ({amount(before, 's')}, then"
+        f" {amount(after, 's')}):"
         f" {'they grow' if held else 'the backoff does not grow'}"
     )
     return Part(_verdict(held), because, times, "×", samples=len(second))
@@ -127,13 +130,13 @@ def jitters(seen: Attempts) -> Part:
     """Waits differ, so that callers who failed together do not come back together."""
     waited = seen.waited(1)
     if len(waited) < _ENOUGH:
-        return _too_few(len(waited), "whether its waits have jitter")
+        return _too_few(seen, len(waited), "whether its waits have jitter")
     low, middle = (_quantile(waited, q) for q in (0.1, 0.5))
     spread = (middle - low) / middle if middle > 0 else 0.0
     held = spread >= _SPREAD and middle >= _AT_ONCE
     because = (
-        f"p10 of {len(waited)} waits before a retry was {amount(low, 's')}, their median {amount(middle, 's')}:"
-        f" {'they have jitter' if held else 'without jitter, all come back together'}"
+        f"p10 of {len(waited)} waits before a retry{seen.where} was {amount(low, 's')}, their median"
+        f" {amount(middle, 's')}: {'they have jitter' if held else 'without jitter, all come back together'}"
     )
     return Part(_verdict(held), because, spread, "share", samples=len(waited))
 
@@ -142,11 +145,12 @@ def only_safe(seen: Attempts, history: History) -> Part:
     """Nothing is repeated that must not be: a POST without an idempotency key."""
     repeated = [call for calls in seen.requests for call in calls[1:] if call.method not in _SAFE and not call.key]
     if not repeated:
-        because = f"no call that must not be repeated was ({seen.retries} retries of {len(seen.requests)} requests)"
+        told = f"{seen.retries} retries of {len(seen.requests)} requests{seen.where}"
+        because = f"no call that must not be repeated was ({told})"
         return Part(Verdict.SUPPORTED, because, 0.0, "calls", samples=len(seen.requests))
     what = joined(sorted({f"{call.method} {call.path}" for call in repeated})[:3])
     because = (
-        f"{len(repeated)} calls were repeated without an Idempotency-Key ({what}), first"
+        f"{len(repeated)} calls were repeated{seen.where} without an Idempotency-Key ({what}), first"
         f" {moment(history, min(call.start for call in repeated))}"
     )
     evidence = tuple((call.start, call.end or call.start) for call in repeated[:50])
@@ -163,9 +167,9 @@ def silent(seen: Attempts) -> str:
     return f"; {at_once} of them came at once on a fresh connection, as client libraries do" if at_once else ""
 
 
-def _too_few(seen: int, what: str) -> Part:
-    because = f"{seen} retries are too few to tell {what}: it takes {_ENOUGH}"
-    return Part(Verdict.INCONCLUSIVE, because, samples=seen)
+def _too_few(seen: Attempts, counted: int, what: str) -> Part:
+    because = f"{counted} retries{seen.where} are too few to tell {what}: it takes {_ENOUGH}"
+    return Part(Verdict.INCONCLUSIVE, because, samples=counted)
 
 
 def _grouped(owned: Sequence[tuple[str, TapCall]]) -> list[list[TapCall]]:

@@ -12,10 +12,10 @@ from chaoskit.hypotheses import breaker_parts as parts_of
 from chaoskit.hypotheses.breaker_parts import Frame
 from chaoskit.hypotheses.breaker_told import ToldBy
 from chaoskit.hypotheses.claim import Part, finding, unknown_edge
-from chaoskit.hypotheses.words import amount
+from chaoskit.hypotheses.words import amount, joined
 from chaoskit.interfaces import Hypothesis
 from chaoskit.model.breaker_lane import EXPECTED, breaker_lane
-from chaoskit.model.crossings import demand_on
+from chaoskit.model.crossings import crossings, demand_on
 from chaoskit.model.history import History, Phase
 from chaoskit.model.topology import Topology
 from chaoskit.model.undo import JSON
@@ -49,6 +49,8 @@ class Breaker(Hypothesis):
 
     edge: str
     """The edge it guards: `orders->payments`, or `orders->payments.1` for a breaker of each replica."""
+    calls: str = ""
+    """Calls that it guards, as a glob of method and path: `POST /charges*` (default: all but health checks)."""
     stays: Literal["closed"] | None = None
     """It does not open at all: a fault below its threshold."""
     opens_within: Duration | None = None
@@ -93,7 +95,8 @@ class Breaker(Hypothesis):
         parts += [f"closes ≤ {duration_text(self.closes_within)}"] if self.closes_within is not None else []
         parts += [f"opens ≤ {self.openings} times"] if self.openings is not None else []
         parts += ["its metric agrees"] if self.metric == "agrees" else []
-        return f"breaker {self.edge} {', '.join(parts)}"
+        guarded = f" ({self.calls})" if self.calls else ""
+        return f"breaker {self.edge}{guarded} {', '.join(parts)}"
 
     def judge(self, history: History) -> Finding:
         callers = dict.fromkeys(edge.caller for edge in history.topology.select_edges(self.edge))
@@ -129,15 +132,20 @@ class Breaker(Hypothesis):
         spans = tuple(span for phase in self.phases for span in history.windows.get(phase, []))
         injected = min((fault.active[0] for fault in faults if fault.active is not None), default=None)
         undone = max((fault.undone for fault in faults if fault.undone is not None), default=None)
-        lane = breaker_lane(history, self.edge, caller)
+        lane = breaker_lane(history, self.edge, caller, self.calls)
+        crossing = crossings(history, edges, self.calls)
         if self.told_by is not None:
             lane = msgspec.structs.replace(lane, said=self.told_by.said(history, caller))
-        return Frame(lane, spans, injected, undone, max((end for _, end in spans), default=0.0))
+        end = max((end for _, end in spans), default=0.0)
+        seen = [str(phase) for phase in self.phases if history.windows.get(phase)]
+        return Frame(lane, crossing.started, spans, injected, undone, end, joined(seen))
 
     def _blind(self, history: History, frame: Frame) -> str:
         """Why nothing can be told at all; empty where something can."""
         if not frame.spans:
             return f"was not seen: the run never reached {' or '.join(self.phases)}"
+        if self.calls and not frame.lane.exact:
+            return f"cannot be told for {self.calls} alone: too many calls crossed in all for the tap to keep each"
         total = sum(end - start for start, end in frame.spans)
         unknown = sum(
             max(0.0, min(span.end, end) - max(span.start, start))

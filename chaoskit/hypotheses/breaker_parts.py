@@ -10,6 +10,7 @@ from typing import NamedTuple
 from chaoskit.hypotheses.claim import Part
 from chaoskit.hypotheses.words import amount, seconds_text
 from chaoskit.model.breaker_lane import BreakerLane, BreakerSpan
+from chaoskit.model.crossings import Counted
 from chaoskit.model.histogram import Histogram
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import TapCall
@@ -23,6 +24,8 @@ _SCRAPING = 2.5
 """Seconds within which a metric that is read once a second may differ from the tap."""
 _CALLS = 20
 """Calls while it is open below which nothing shows how fast it fails."""
+_EARLY = 0.5
+"""Seconds by which the last call before an opening may have been before the injection."""
 _INTERVAL = 0.25
 """Share by which the time between trials may differ from the one that is claimed."""
 
@@ -31,12 +34,21 @@ class Frame(NamedTuple):
     """What one caller's breaker is judged by."""
 
     lane: BreakerLane
+    calls: Counted
+    """The calls that crossed, over the whole run."""
     spans: tuple[Span, ...]
     """The judged phases."""
     injected: float | None
     undone: float | None
     end: float
     """End of what was watched."""
+    where: str
+    """The judged phases, for people: `fault and recovery`."""
+
+    @property
+    def crossed(self) -> int:
+        """Calls that crossed in the judged phases."""
+        return sum(self.calls.between(start, end) for start, end in self.spans)
 
     def states(self, state: str) -> list[BreakerSpan]:
         """The lane's spans of one state that touch the judged phases."""
@@ -46,13 +58,14 @@ class Frame(NamedTuple):
 def stays(frame: Frame) -> Part:
     """It does not open."""
     opened = frame.states("open")
-    calls = sum(span.calls for span in frame.lane.seen)
+    calls = frame.crossed
     if not opened:
-        return Part(Verdict.SUPPORTED, f"stayed closed: {calls} calls crossed", 0.0, "s", samples=calls)
-    total = sum(span.end - span.start for span in opened)
+        because = f"stayed closed in {frame.where}: {calls} calls crossed"
+        return Part(Verdict.SUPPORTED, because, 0.0, "s", samples=calls)
+    total = sum(min(s.end, b) - max(s.start, a) for s in opened for a, b in frame.spans if s.start < b and s.end > a)
     because = (
-        f"opened at {seconds_text(opened[0].start)} and was open for {amount(total, 's')}, where it should have stayed"
-        " closed"
+        f"opened at {seconds_text(opened[0].start)} and was open for {amount(total, 's')} of {frame.where}, where it"
+        " should have stayed closed"
     )
     return Part(Verdict.REFUTED, because, total, "s", samples=calls, evidence=_spans(opened))
 
@@ -67,12 +80,15 @@ def opens(frame: Frame, allowed: float) -> Part:
     if opened is None or opened.start >= until:
         if lasted < allowed:
             return Part(Verdict.INCONCLUSIVE, f"had only {amount(lasted, 's')} of a fault to open in")
-        crossed = sum(s.calls for s in frame.lane.seen if s.start < until and s.end > frame.injected)
+        crossed = frame.calls.between(frame.injected, until)
         because = (
-            f"did not open in the {amount(lasted, 's')} of the fault (allowed: {duration_text(allowed)}): calls went on"
-            f" crossing, {crossed} in all"
+            f"did not open in the {amount(lasted, 's')} of the fault (allowed: {duration_text(allowed)}): {crossed}"
+            " calls crossed in that time"
         )
         return Part(Verdict.REFUTED, because, math.inf, "s", evidence=((frame.injected, until),))
+    if opened.start < frame.injected - _EARLY:
+        because = f"was open before the fault went in, from {seconds_text(opened.start)} on: it had nothing to open at"
+        return Part(Verdict.INCONCLUSIVE, because, evidence=((opened.start, frame.injected),))
     took = max(opened.start - frame.injected, 0.0)
     because = f"opened {amount(took, 's')} after the fault went in, {_within(took <= allowed)} {duration_text(allowed)}"
     evidence = ((frame.injected, opened.start),) if took else ()
@@ -106,7 +122,8 @@ def trials(frame: Frame, most: int) -> Part:
     worst = max(tried, key=lambda span: span.calls)
     evidence = _spans([worst])
     if worst.calls <= most:
-        because = f"let {_calls(worst.calls)} cross at a trial, {len(tried)} times, at most {most}"
+        times = f"{len(tried)} times" if len(tried) != 1 else "once"
+        because = f"let {_calls(worst.calls)} cross at a trial ({times} in {frame.where}), at most {most}"
         return Part(Verdict.SUPPORTED, because, float(worst.calls), "calls", samples=len(tried), evidence=evidence)
     because = (
         f"let {worst.calls} calls cross when it tried again at {seconds_text(worst.start)}, before the first of them"
@@ -114,7 +131,8 @@ def trials(frame: Frame, most: int) -> Part:
     )
     if not frame.lane.exact:
         because = (
-            f"let up to {worst.calls} calls cross at a trial: too many calls crossed in all for the tap to keep each"
+            f"let up to {worst.calls} calls cross at the trial at {seconds_text(worst.start)}: too many calls crossed"
+            " in all for the tap to keep each"
         )
         return Part(Verdict.INCONCLUSIVE, because, float(worst.calls), "calls", samples=len(tried), evidence=evidence)
     return Part(Verdict.REFUTED, because, float(worst.calls), "calls", samples=len(tried), evidence=evidence)
@@ -170,7 +188,10 @@ def openings(frame: Frame, most: int) -> Part:
     ]
     held = len(opened) <= most
     times = f"{len(opened)} time{'s' if len(opened) != 1 else ''}"
-    because = f"went from closed to open {times}, {'at most' if held else 'above'} {most}{'' if held else ': it flaps'}"
+    because = (
+        f"went from closed to open {times} in {frame.where},"
+        f" {'at most' if held else 'above'} {most}{'' if held else ': it flaps'}"
+    )
     return Part(_verdict(held), because, float(len(opened)), "times", evidence=_spans(opened))
 
 

@@ -23,6 +23,8 @@ __all__ = ["Health"]
 _HALF_SECOND = 0.5
 _FAILING = 0.5
 _BREAK = 1.0
+_ENOUGH = 4
+"""Answers below which a check that always said yes has shown nothing."""
 
 
 class _Stretch(NamedTuple):
@@ -127,7 +129,7 @@ class Health(Hypothesis):
         stretches = _stretches(results, _last(history))
         parts = _false_alarms(history, replica, "readiness", stretches)
         if self.ready == "stays":
-            return parts or [_stays(history, replica, "readiness", stretches, len(results))]
+            return parts or [_stays(history, replica, "readiness", stretches, results)]
         troubles = _faults(history) if self.from_ == "fault" else _failures(history, self.of, self.phases)
         if not troubles:
             what = "no fault was in" if self.from_ == "fault" else "users met no failures"
@@ -143,7 +145,7 @@ class Health(Hypothesis):
             return [Part(Verdict.INCONCLUSIVE, f"liveness of {replica} was never asked", lane=replica)]
         stretches = _stretches(results, _last(history))
         alarms = _false_alarms(history, replica, "liveness", stretches)
-        return alarms or [_stays(history, replica, "liveness", stretches, len(results))]
+        return alarms or [_stays(history, replica, "liveness", stretches, results)]
 
     def _flip(
         self,
@@ -270,17 +272,25 @@ def _false_alarms(history: History, replica: str, what: str, stretches: Sequence
     return [Part(Verdict.REFUTED, because, phase=Phase.BASELINE, evidence=noes, lane=replica)]
 
 
-def _stays(history: History, replica: str, what: str, stretches: Sequence[_Stretch], asked: int) -> Part:
-    noes = tuple((s.start, s.end) for s in stretches if not s.ok)
-    judged = [span for phase in (Phase.FAULT, Phase.RECOVERY) for span in history.windows.get(phase, [])]
-    noes = tuple(no for no in noes if any(no[0] < b and no[1] > a for a, b in judged))
+def _stays(
+    history: History, replica: str, what: str, stretches: Sequence[_Stretch], results: Sequence[ProbeResult]
+) -> Part:
+    """It says yes from the injection to the end."""
+    phases = [phase for phase in (Phase.FAULT, Phase.RECOVERY) if history.windows.get(phase)]
+    judged = [span for phase in phases for span in history.windows[phase]]
+    asked = sum(within(seen.at, judged) for seen in results)
+    where = joined([str(phase) for phase in phases])
     if not judged:
         return Part(Verdict.INCONCLUSIVE, f"{what} of {replica}: the run never reached fault", lane=replica)
+    noes = tuple((s.start, s.end) for s in stretches if not s.ok and any(s.start < b and s.end > a for a, b in judged))
     if noes:
         down = sum(end - start for start, end in noes)
         because = f"{what} of {replica} said no for {amount(down, 's')}, first at {seconds_text(noes[0][0])}"
         return Part(Verdict.REFUTED, because, down, "s", None, Phase.FAULT, asked, noes, replica)
-    because = f"{what} of {replica} said yes each of the {asked} times it was asked"
+    if asked < _ENOUGH:
+        because = f"{what} of {replica} was asked {asked} times in {where}: it takes {_ENOUGH} to tell that it stays"
+        return Part(Verdict.INCONCLUSIVE, because, None, "", None, Phase.FAULT, asked, tuple(judged), replica)
+    because = f"{what} of {replica} said yes each of the {asked} times it was asked in {where}"
     return Part(Verdict.SUPPORTED, because, 0.0, "s", None, Phase.FAULT, asked, (), replica)
 
 

@@ -17,7 +17,7 @@ from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.topology import Topology
 from chaoskit.model.verdict import Finding, Verdict
 
-__all__ = ["Metric", "MetricClaim"]
+__all__ = ["Metric", "MetricClaim", "why_none"]
 
 _SEEN = 0.5
 """Share of the phase in which a series must be there."""
@@ -81,14 +81,9 @@ class MetricClaim(Hypothesis):
             return [Part(Verdict.INCONCLUSIVE, f"{self._what()}: the run never reached {phase}", phase=str(phase))]
         series = combined(self.series(history, phase), self.across)
         if not any(one.samples for one in series):
-            because = f"{self._what()} had no sample in {phase}{self._why_none(history)}"
+            because = f"{self._what()} had no sample in {phase}{why_none(history)}"
             return [Part(Verdict.INCONCLUSIVE, because, phase=str(phase), evidence=tuple(spans))]
         return [self._bound(history, phase, one, spans) for one in series if one.samples]
-
-    def _why_none(self, history: History) -> str:
-        """What is known about why there is nothing."""
-        warned = [event.text for event in history.events("warning") if event.source.startswith("probe")]
-        return f": {warned[-1]}" if warned else ""
 
     def _bound(self, history: History, phase: Phase, one: Series, spans: Sequence[Span]) -> Part:
         what = f"{self._what()} of {one.name}" if one.name else self._what()
@@ -97,7 +92,7 @@ class MetricClaim(Hypothesis):
         gone = sum(end - start for start, end in missing)
         if gone > (1.0 - _SEEN) * total:
             lost = f"{amount(gone, 's')} of {amount(total, 's')} in {phase}"
-            because = f"{what} was gone for {lost}{self._why_none(history)}"
+            because = f"{what} was gone for {lost}{why_none(history)}"
             return Part(Verdict.INCONCLUSIVE, because, None, "", None, str(phase), len(one.samples), tuple(missing))
         upper = self.max is not None
         seen = taken(one.samples, self.take or ("max" if upper else "min"))
@@ -124,6 +119,12 @@ class MetricClaim(Hypothesis):
 
     def _breaks(self, sample: Sample) -> bool:
         return (self.max is not None and sample.value > self.max) or (self.min is not None and sample.value < self.min)
+
+
+def why_none(history: History) -> str:
+    """What is known about why there is nothing: `: Prometheus at … did not answer`."""
+    warned = [event.text for event in history.events("warning") if event.source.startswith("probe")]
+    return f": {warned[-1]}" if warned else ""
 
 
 class Metric(MetricClaim):

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import ClassVar
 
 from chaoskit.hypotheses.claim import Part, finding
-from chaoskit.hypotheses.words import amount, moment, share_text
+from chaoskit.hypotheses.words import amount, joined, moment, share_text
 from chaoskit.interfaces import Hypothesis
 from chaoskit.model.history import History, Phase
 from chaoskit.model.told import Told, told
@@ -53,6 +53,7 @@ class NoStaleReads(Hypothesis):
 
     def judge(self, history: History) -> Finding:
         phases = (Phase.LOAD,) if Phase.LOAD in history.windows else self.phases
+        where = joined([str(phase) for phase in phases if history.windows.get(phase)]) or "the run"
         spans = tuple(span for phase in phases for span in history.windows.get(phase, []))
         by_key: dict[str, list[Told]] = defaultdict(list)
         for one in told(history.events("told"), self.told):
@@ -64,18 +65,18 @@ class NoStaleReads(Hypothesis):
             if any(start <= read.sent < end for start, end in spans)
         ]
         if len(judged) < _ENOUGH:
-            because = f"only {len(judged)} reads of {self.told} were answered: it takes {_ENOUGH}"
+            because = f"only {len(judged)} reads of {self.told} were answered in {where}: it takes {_ENOUGH}"
             return finding(self, [Part(Verdict.INCONCLUSIVE, because, samples=len(judged), evidence=spans)])
         stale = sorted((pair for pair in judged if pair[1] > self.within), key=lambda pair: pair[0].sent)
         share = len(stale) / len(judged)
         base = Part(Verdict.SUPPORTED, "", share, "share", None, str(phases[0]), len(judged), spans)
         if share <= self.max:
-            said = f"{len(stale)} of {len(judged)} reads of {self.told} were stale"
+            said = f"{len(stale)} of {len(judged)} reads of {self.told} in {where} were stale"
             return finding(self, [base._replace(because=f"{said}, at most {share_text(self.max)}")])
         worst = max(staleness for _, staleness in stale)
         first = stale[0][0]
         because = (
-            f"{len(stale)} of {len(judged)} reads of {self.told} were stale ({share_text(share)}), by up to"
+            f"{len(stale)} of {len(judged)} reads of {self.told} in {where} were stale ({share_text(share)}), by up to"
             f" {amount(worst, 's')}; the first read {first.value!r} of {first.key} {moment(history, first.sent)}"
         )
         evidence = tuple((read.sent, read.ended) for read, _ in stale[:50])

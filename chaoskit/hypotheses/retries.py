@@ -111,7 +111,7 @@ class Retries(Claim):
 
     def _single(self, history: History, phase: Phase, edges: Sequence[Edge], caller: str) -> list[Part]:
         view = history.during(phase)
-        seen = attempts_of(view, edges, caller)
+        seen = attempts_of(view, edges, caller)._replace(where=f" in {phase}")
         if not seen.requests:
             because = f"single requests over {self.edge} cannot be told in {phase}: {seen.because}"
             return [Part(Verdict.INCONCLUSIVE, because, phase=str(phase), evidence=view.view_spans)]
@@ -135,8 +135,8 @@ class Retries(Claim):
         verdict = compared(share, interval, most=self.budget)
         detail = "; ".join(filter(None, [between(interval, "share"), f"{len(seen.requests)} requests"]))
         because = (
-            f"retries were {share_text(share)} of the requests ({detail}){_SIDE[verdict]} {share_text(self.budget)}"
-            f"{of_attempts.silent(seen)}"
+            f"retries were {share_text(share)} of the requests{seen.where} ({detail}){_SIDE[verdict]}"
+            f" {share_text(self.budget)}{of_attempts.silent(seen)}"
         )
         return Part(verdict, because, share, "share", interval, samples=len(seen.requests))
 

@@ -3,14 +3,16 @@
     demand    calls that come into the caller ─┐
                                                ├─► expected on the edge = demand × (edge ÷ demand in baseline)
     crossing  calls that cross the edge ───────┘
-    open      for at least SHORTEST seconds no call crossed, a slot was free (an earlier call had ended), and the caller
-              answered so many requests that chance hardly kept all their calls away (once in a thousand runs)
+    open      for at least SHORTEST seconds no call crossed, a slot was free (an earlier call had ended, or at least
+              twice as many had been out at once before), and the caller answered so many requests that chance hardly
+              kept all their calls away (once in a thousand runs)
     half-open from the first call after that until the first of those calls has ended: the trial
     unknown   the listener was closed (what was tried then is not seen), or nothing was due for QUIET seconds
     closed    otherwise
 
 What it cannot tell from a breaker: a caller that stops before it comes to the call (another dependency fails first).
-Calls of health checks are left out on both sides.
+Calls of health checks are left out on both sides. A call that nobody ends is over with the request that it served,
+where their trace ids say which that was.
 """
 
 from __future__ import annotations
@@ -102,14 +104,15 @@ def breaker_lanes(history: History) -> list[BreakerLane]:
     return found
 
 
-def breaker_lane(history: History, edge: str, caller: str = "") -> BreakerLane:
+def breaker_lane(history: History, edge: str, caller: str = "", of: str = "") -> BreakerLane:
     """The lane of one edge (all the callee's replicas together for `orders->payments`), as `caller` (a replica; the
-    edge's first caller by default) sees it."""
+    edge's first caller by default) sees it. `of` limits it to some calls, as in `crossings`."""
     edges = history.topology.select_edges(edge)
     caller = caller or edges[0].caller
     edges = [one for one in edges if one.caller == caller]
     whole = history.view_spans[0] if history.view_spans else (0.0, 0.0)
-    crossing, demand = crossings(history, edges), demand_on(history, caller)
+    demand = demand_on(history, caller)
+    crossing = crossings(history, edges, of).given_up_with(demand)
     usual = _usual(history, crossing, demand)
     if usual is None:
         seen = [BreakerSpan(*whole, "unknown")]
@@ -157,8 +160,10 @@ def _states(crossing: Crossings, demand: Crossings, usual: _Usual, whole: Span) 
     times = [at for at in crossing.started.at if whole[0] <= at < whole[1]]
     found: list[BreakerSpan] = []
     closed_from = whole[0]
+    most = 0
     for at, after in zip([whole[0], *times], [*times, whole[1]], strict=True):
-        gap = _open_part(crossing, demand, usual, (at if at == whole[0] else at + width, after))
+        most = max(most, crossing.in_flight(at))
+        gap = _open_part(crossing, demand, usual, (at if at == whole[0] else at + width, after), most)
         if gap is None:
             continue
         if gap[0] > closed_from:
@@ -178,20 +183,25 @@ def _states(crossing: Crossings, demand: Crossings, usual: _Usual, whole: Span) 
     return found
 
 
-def _open_part(crossing: Crossings, demand: Crossings, usual: _Usual, gap: Span) -> Span | None:
-    """The part of a gap without calls in which calls were due and could have crossed."""
+def _open_part(crossing: Crossings, demand: Crossings, usual: _Usual, gap: Span, most: int) -> Span | None:
+    """The part of a gap without calls in which calls were due and could have crossed. `most` have been out at once."""
     start, end = gap
     shortest = SHORTEST if crossing.exact and demand.exact else 3 * SHORTEST
     if end - start < shortest or not usual.says(demand.started.between(start, end)):
         return None
-    if crossing.started.until(start + 1e-9) > crossing.ended.until(start + 1e-9):
+    starts = [start]
+    if (out := crossing.in_flight(start)) > 0:
         # All slots of a bulkhead may be taken: only once a call has ended could another have gone out.
         freed = bisect_right(crossing.ended.at, start + 1e-9)
-        if freed >= len(crossing.ended.at) or crossing.ended.at[freed] >= end:
-            return None
-        start = crossing.ended.at[freed]
-    # Only who asked and was answered in the gap shows that the caller did without: one that stands still shows nothing.
-    return (start, end) if end - start >= shortest and usual.says(demand.answered_of(start, end)) else None
+        starts = [crossing.ended.at[freed]] if freed < len(crossing.ended.at) else []
+        if crossing.exact and 2 * out <= most:
+            starts.append(start + SHORTEST)  # half of the slots were free: a trial hangs, whose end nobody sees
+    for since in starts:
+        # Only who asked and was answered in the gap shows that the caller did without: one that stands still shows
+        # nothing.
+        if end - since >= shortest and usual.says(demand.answered_of(since, end)):
+            return since, end
+    return None
 
 
 def _with_unknown(spans: Sequence[BreakerSpan], crossing: Crossings, demand: Crossings) -> list[BreakerSpan]:

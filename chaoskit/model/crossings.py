@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from itertools import accumulate
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -67,6 +68,24 @@ class Crossings:
             ended = min(ended, end)
         return ended
 
+    def in_flight(self, instant: float) -> int:
+        """How many are out just after an instant."""
+        return self.started.until(instant + 1e-9) - self.ended.until(instant + 1e-9)
+
+    def given_up_with(self, demand: Crossings) -> Crossings:
+        """The same, but a call that was never answered is over once the request that it served (by its trace) is: some
+        callers go on without hanging up."""
+        if not (self.exact and demand.exact) or all(self.well):
+            return self
+        over: dict[str, float] = {}
+        for (_, end), trace in zip(demand.calls, demand.traces, strict=True):
+            over[trace] = max(end, over.get(trace, 0.0))
+        calls = [
+            (start, end if answered or not trace else max(start, min(end, over.get(trace, math.inf))))
+            for (start, end), trace, answered in zip(self.calls, self.traces, self.well, strict=True)
+        ]
+        return replace(self, calls=calls, ended=_one_each([end for _, end in calls if end < math.inf]))
+
 
 _KEPT: WeakKeyDictionary[History, dict[tuple[str, ...], Crossings]] = WeakKeyDictionary()
 
@@ -76,16 +95,18 @@ def demand_on(history: History, caller: str) -> Crossings:
     return crossings(history, [edge for edge in history.topology.edges if edge.callee == caller])
 
 
-def crossings(history: History, edges: Sequence[Edge]) -> Crossings:
-    """Calls over these edges in the history's view (kept with it: several judges ask for the same)."""
+def crossings(history: History, edges: Sequence[Edge], of: str = "") -> Crossings:
+    """Calls over these edges in the history's view (kept with it: several judges ask for the same). `of` is a glob of
+    method and path such as `POST /charges*`; where the tap kept only some calls it cannot be told which they were, and
+    all of them count."""
     kept = _KEPT.setdefault(history, {})
-    names = tuple(edge.name for edge in edges)
+    names = (of, *(edge.name for edge in edges))
     if names not in kept:
-        kept[names] = _crossings(history, edges)
+        kept[names] = _crossings(history, edges, of)
     return kept[names]
 
 
-def _crossings(history: History, edges: Sequence[Edge]) -> Crossings:
+def _crossings(history: History, edges: Sequence[Edge], of: str) -> Crossings:
     views = [history.tap(edge.name) for edge in edges]
     checks = {
         path
@@ -99,6 +120,8 @@ def _crossings(history: History, edges: Sequence[Edge]) -> Crossings:
     closed = sorted((slot.at, slot.at + SLOT) for view in views for slot in view.closed_listener)
     if exact:
         calls = [call for view in views for call in view.calls if call.path.partition("?")[0] not in checks]
+        if of:
+            calls = [call for call in calls if fnmatchcase(f"{call.method} {call.path.partition('?')[0]}", of)]
         over = [call.end for call in calls if call.end is not None]
         good = [call.end for call in calls if call.end is not None and call.outcome == "answered"]
         calls.sort(key=lambda call: (call.start, math.inf if call.end is None else call.end))

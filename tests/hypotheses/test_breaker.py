@@ -51,8 +51,8 @@ def flapping() -> HistoryBuilder:
         (FULL, with_breaker(trials=(), closing_trial=None), Verdict.REFUTED, "had not closed 6 s after"),
         (Breaker(edge=EDGE, closes_within=3.0), with_breaker(closing_trial=22.0), Verdict.REFUTED, "closed 4.2 s"),
         (Breaker(edge=EDGE, openings=1), flapping(), Verdict.REFUTED, "it flaps"),
-        (Breaker(edge=EDGE, openings=1), with_breaker(), Verdict.SUPPORTED, "1 time, at most 1"),
-        (STAYS, healthy(), Verdict.SUPPORTED, "stayed closed: 1920 calls crossed"),
+        (Breaker(edge=EDGE, openings=1), with_breaker(), Verdict.SUPPORTED, "1 time in fault and recovery, at most 1"),
+        (STAYS, healthy(), Verdict.SUPPORTED, "stayed closed in fault and recovery: 1280 calls crossed"),
         (STAYS, with_breaker(), Verdict.REFUTED, "opened at 8.5 s and was open for"),
         (STAYS, without_breaker(), Verdict.SUPPORTED, "stayed closed"),
     ],
@@ -128,6 +128,111 @@ def test_a_fault_too_short_to_open_in_tells_nothing() -> None:
 def test_a_claim_that_says_nothing_or_contradicts_itself_is_refused(written: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="expected stays: closed"):
         Breaker.model_validate({"edge": EDGE, **written})
+
+
+TRIAL = Breaker(edge=EDGE, trials=1)
+
+
+def hanging(*, at_trial: int = 1, traced: bool, closes: bool = True) -> HistoryBuilder:
+    """Nobody hangs up on a trial: its caller gives up after 0.4 s, but the call stays open to the end."""
+    built = with_breaker(trials=(), closing_trial=18.4 if closes else None)
+    for turn, at in enumerate((10.9, 13.4, 15.9)):
+        for number in range(at_trial):
+            trace = f"{turn:016x}{number:016x}" if traced else ""
+            built.call("gateway->orders", at - 0.001 + number / 80, 0.4, path="/checkout", trace_id=trace)
+            built.call("orders->payments.2", at + number / 80, None, trace_id=trace)
+    return built
+
+
+@pytest.mark.parametrize("traced", [True, False])
+def test_trials_that_nobody_hangs_up_are_trials_each_by_itself(traced: bool) -> None:
+    finding = Breaker(edge=EDGE, trials=1, openings=1, closes_within=1.0).judge(hanging(traced=traced).build())
+    assert (finding.verdict, "let 1 call cross at a trial (4 times in fault and recovery)" in finding.because) == (
+        Verdict.SUPPORTED,
+        True,
+    ), finding.because
+    herd = TRIAL.judge(hanging(at_trial=6, traced=traced).build())
+    assert (herd.verdict, "calls cross when it tried again" in herd.because) == (Verdict.REFUTED, True), herd.because
+
+
+def test_calls_that_were_out_before_it_opened_are_not_the_trials() -> None:
+    late = with_breaker()
+    for number in range(8):  # they began before it opened, and end in the middle of trials
+        late.call("orders->payments.1", 8.3 + number / 100, 2.8, outcome="abandoned")
+    assert TRIAL.judge(late.build()).verdict is Verdict.SUPPORTED, TRIAL.judge(late.build()).because
+
+
+def test_a_caller_that_stands_still_and_catches_up_has_reopened_nothing() -> None:
+    def stalled(*, answered: bool) -> HistoryBuilder:
+        """For 0.6 s no call goes out; then eight at once. `answered`: requests were answered all the same."""
+        built = healthy().calls(EDGE, (21.0, 21.6), rate=0)
+        built.calls("gateway->orders", (21.0, 21.6), rate=0, path="/checkout")
+        for number in range(48):
+            at = 21.0 + number / 80
+            built.call("gateway->orders", at, 0.01 if answered else 21.75 - at, path="/checkout")
+        for number in range(8):
+            built.call("orders->payments.2", 21.6 + number / 1000, 0.1)
+        return built
+
+    assert STAYS.judge(stalled(answered=False).build()).verdict is Verdict.SUPPORTED
+    assert TRIAL.judge(stalled(answered=False).build()).verdict is Verdict.INCONCLUSIVE
+    assert TRIAL.judge(stalled(answered=True).build()).verdict is Verdict.REFUTED
+
+
+def test_each_caller_has_a_breaker_of_its_own_and_a_trial_of_its_own() -> None:
+    def two_callers(herd: int) -> HistoryBuilder:
+        built = (
+            HistoryBuilder()
+            .topology("load->orders.1", "load->orders.2", "orders.1->payments", "orders.2->payments")
+            .fault("blackhole", on=EDGE)
+        )
+        for caller, extra in (("orders.1", 1), ("orders.2", herd)):
+            built.calls(f"load->{caller}", rate=60, took=0.02, path="/checkout")
+            built.calls(f"{caller}->payments", (0.0, 8.5), rate=60, took=0.02)
+            for at in (11.0, 13.5, 16.0):
+                for number in range(extra):
+                    built.call(f"{caller}->payments", at + number / 60, 0.3, outcome="abandoned")
+            built.call(f"{caller}->payments", 18.5, 0.02)
+            built.calls(f"{caller}->payments", (18.6, 24.0), rate=60, took=0.02)
+        return built
+
+    both = TRIAL.judge(two_callers(1).build())
+    assert both.verdict is Verdict.SUPPORTED, both.because
+    one = TRIAL.judge(two_callers(9).build())
+    assert (one.verdict, "the breaker of orders.2 on" in one.because) == (Verdict.REFUTED, True), one.because
+    assert "orders.1" not in one.because
+
+
+def test_calls_that_it_does_not_guard_keep_it_from_being_seen_unless_it_is_told_which_it_guards() -> None:
+    built = with_breaker().calls(EDGE, rate=20, took=0.01, method="GET", path="/cards/17")
+    assert FULL.judge(built.build()).verdict is Verdict.REFUTED
+    guarded = FULL.model_copy(update={"calls": "POST /charges*"})
+    assert guarded.judge(built.build()).verdict is Verdict.SUPPORTED, guarded.judge(built.build()).because
+    assert "(POST /charges*) opens" in guarded.judge(built.build()).expected
+    never = healthy().calls(EDGE, rate=20, took=0.01, method="GET", path="/cards/17")
+    assert guarded.judge(never.build()).verdict is Verdict.REFUTED
+    blind = guarded.judge(built.counts_only().build())
+    assert (blind.verdict, "for POST /charges* alone" in blind.because) == (Verdict.INCONCLUSIVE, True), blind.because
+
+
+def test_one_that_was_open_before_the_fault_has_not_opened_at_it() -> None:
+    early = with_breaker().calls(EDGE, (6.0, 8.5), rate=0)
+    early.calls("gateway->orders", (6.0, 8.5), rate=80, took=0.01, path="/checkout")
+    finding = Breaker(edge=EDGE, opens_within=2.0).judge(early.build())
+    assert (finding.verdict, "was open before the fault went in, from 6.0 s" in finding.because) == (
+        Verdict.INCONCLUSIVE,
+        True,
+    ), finding.because
+
+
+def test_how_fast_it_fails_takes_calls_while_it_is_open() -> None:
+    fast = Breaker(edge=EDGE, fails_fast=0.1)
+    assert fast.judge(healthy().build()).verdict is Verdict.INCONCLUSIVE
+    short = healthy().calls(EDGE, (10.0, 10.8), rate=0)
+    short.calls("gateway->orders", (10.0, 10.8), rate=20, took=0.01, path="/checkout")
+    assert fast.judge(short.build()).verdict is Verdict.INCONCLUSIVE
+    assert Breaker(edge=EDGE, tries_every=2.0).judge(healthy().build()).verdict is Verdict.INCONCLUSIVE
+    assert Breaker(edge=EDGE, closes_within=2.0).judge(healthy().build()).verdict is Verdict.INCONCLUSIVE
 
 
 def test_edges_that_are_not_there_are_told() -> None:

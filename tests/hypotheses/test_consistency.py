@@ -97,7 +97,10 @@ FRESH = NoStaleReads(told="register")
 
 def test_reads_of_what_is_there_are_not_stale() -> None:
     finding = FRESH.judge(register().build())
-    assert (finding.verdict, finding.because) == (SUPPORTED, "0 of 80 reads of register were stale, at most 0%")
+    assert (finding.verdict, finding.because) == (
+        SUPPORTED,
+        "0 of 80 reads of register in fault and recovery were stale, at most 0%",
+    )
 
 
 @pytest.mark.parametrize(
