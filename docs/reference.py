@@ -279,9 +279,8 @@ def prose(text: str) -> str:
         headed = re.fullmatch(r"([A-Z][A-Za-z ]+):?", head)
         if headed and lines and all(not line or line.startswith("    ") for line in lines):
             inner = textwrap.dedent(body)
-            found.append(
-                f"```yaml\n{inner}\n```" if headed.group(1) == "Example" else f"**{headed.group(1)}.** {inner}"
-            )
+            block = {"Example": "```yaml\n{}\n```", "Formula": "```text\n{}\n```"}.get(headed.group(1))
+            found.append(block.format(inner) if block else f"**{headed.group(1)}.** {inner}")
         else:
             found.append(re.sub(r"\A(What it measures|Limits|Example):", r"**\1.**", block))
     return "\n\n".join(found)

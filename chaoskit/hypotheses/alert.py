@@ -30,12 +30,16 @@ class Alert(Hypothesis):
     What it measures: the state of the alert (inactive, pending, firing) as its Prometheus tells it once a second,
     against the faults. It must not fire in baseline. With `silent: true` it must not fire at all.
 
+    Formula:
+        took to fire    = first instant with the state firing, from the injection on − injection  ≤ fires_within
+        took to resolve = first instant at which it fires no more, for good − the fault's end      ≤ resolves_within
+
     Example:
         {kind: alert, alert: PaymentsFail, fires_within: 5s, resolves_within: 10s}
         {kind: alert, alert: PaymentsFail, silent: true}
 
     Limits: as fine as a second, plus the rule's own `for` and evaluation interval. A Prometheus that did not answer for
-    most of the time tells nothing.
+    most of the time tells nothing, nor does a fault, or a recovery, that is shorter than what is allowed.
     """
 
     kind: ClassVar[str] = "alert"

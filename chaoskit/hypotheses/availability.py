@@ -21,10 +21,15 @@ class Availability(LoadClaim):
     What it measures: successes ÷ all requests that were planned in the window; what was dropped or never finished did
     not succeed.
 
+    Formula:
+        availability = ok ÷ (ok + failed + dropped + unfinished)  ≥ min
+
     Example:
         {kind: availability, of: checkout, min: 99%}
 
-    Limits: as for error_rate, "at least 99%" needs 300 requests in each phase.
+    Limits: as for error_rate, "at least 99%" needs 300 requests in each phase (n ≥ 3 ÷ what may fail); fewer, less than
+    4 s, or a bound inside the interval are inconclusive. It counts requests, not minutes: an outage at a quiet time
+    costs little.
     """
 
     kind: ClassVar[str] = "availability"

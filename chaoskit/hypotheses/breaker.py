@@ -35,13 +35,25 @@ class Breaker(Hypothesis):
     those that were due; from the caller's metric where the listener was closed and no call can be seen. Every caller's
     replica is judged by itself. Calls of health checks do not count.
 
+    Formula:
+        opens_within   start of the first open time after the injection − injection
+        fails_fast     p95 of the caller's answers to calls that came in while it was open
+        trials         calls that cross from a reopening until the first of them has ended
+        tries_every    end of an open time that ends in a trial − its start, within a quarter (at least 200 ms)
+        closes_within  end of the last open or half-open time − the fault's end
+        openings       changes from closed to open
+
     Example:
         {kind: breaker, edge: orders->payments, stays: closed}
         {kind: breaker, edge: orders->payments, opens_within: 2s, fails_fast: 100ms, trials: 1, closes_within: 6s}
         {kind: breaker, edge: orders->payments, metric: agrees, told_by: {metric: cb_state, open: 2}}
 
     Limits: a service that stops before it comes to the call looks like an open breaker; so does anything that fails
-    fast and asks again later. It takes at least 5 calls that were due in an open time to see it.
+    fast and asks again later. It takes at least 5 calls that were due in an open time to see it, and 20 to tell how
+    fast it fails. A call has ended when its last byte has crossed: a caller that decides by the head alone may let
+    calls through before. A call that its caller gives up without hanging up ends with the request that it served,
+    where both have a trace id. Inconclusive: a listener closed for most of the time, too few requests, a fault or a
+    recovery that is shorter than what is allowed, a breaker that was open before the fault.
     """
 
     kind: ClassVar[str] = "breaker"

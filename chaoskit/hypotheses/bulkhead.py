@@ -27,11 +27,15 @@ class Bulkhead(LoadClaim):
     What it measures: the most calls of each caller's replica that were open on the edge at once (from the tap), and
     every bound of the experiment's `steady_state` over the requests named in `of`.
 
+    Formula:
+        in flight = calls started − calls ended, at every instant of the phase  ≤ slots
+
     Example:
         {kind: bulkhead, edge: orders->payments, slots: 40, of: catalogue}
 
     Limits: a dependency that answers quickly never fills its slots: break it first. Where the tap kept only some
-    calls, what was open is counted by slots of 100 ms.
+    calls, what was open is counted by slots of 100 ms. A call that its caller has given up without hanging up still
+    counts. No call at all in a phase is inconclusive.
     """
 
     kind: ClassVar[str] = "bulkhead"

@@ -26,12 +26,16 @@ class BystandersHold(LoadClaim):
     that name other requests are left out); and the readiness and liveness of every service that is neither at nor
     upstream of what is broken.
 
+    Formula:
+        each bound of steady_state, over `of` in the phase; noes of bystanders' health checks = 0
+
     Example:
         {kind: bystanders_hold, of: catalogue}
         {kind: bystanders_hold, of: "static*", holds_in: [fault, recovery]}
 
     Limits: which requests need the broken part is for the experiment to say; a bound on throughput is only judged
-    where it is one of these requests.
+    where it is one of these requests. Without a steady state, or with fewer requests than its bounds take, it is
+    inconclusive.
     """
 
     kind: ClassVar[str] = "bystanders_hold"

@@ -26,13 +26,17 @@ class ErrorRate(LoadClaim):
 
     What it measures: requests that failed, were dropped or never finished ÷ all that were planned in the window.
 
+    Formula:
+        error rate = (failed + dropped + unfinished) ÷ (ok + failed + dropped + unfinished)  ≤ max
+        with +1%: error rate − the baseline's                                                ≤ max
+
     Example:
         {kind: error_rate, of: checkout, max: 1%}
         {kind: error_rate, max: 0%, cause: timeout}     # this cause alone
         {kind: error_rate, of: checkout, max: +1%}      # at most one request in a hundred more than in baseline
 
     Limits: "at most 1%" needs 300 requests in each phase: with fewer, none failing would not show it (the rule of
-    three, n ≥ 3 ÷ share). `max: 0%` is refuted by a single one.
+    three, n ≥ 3 ÷ share). `max: 0%` is refuted by a single one. A bound inside the interval is inconclusive.
     """
 
     kind: ClassVar[str] = "error_rate"

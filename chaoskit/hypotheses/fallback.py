@@ -26,12 +26,16 @@ class Fallback(LoadClaim):
     What it measures: answers that bear a mark of the load ÷ all answers of the window. The mark is a condition under
     `load: marks:`, by header, status or body.
 
+    Formula:
+        share = answers with the mark ÷ answers of any status  ≥ min, ≤ max
+
     Example:
         load: {marks: {degraded: {header: "X-Degraded: true"}}, …}
         {kind: fallback, of: checkout, mark: degraded, min: 90%}
         {kind: fallback, of: checkout, mark: degraded, max: 1%, holds_in: [baseline, recovery]}
 
-    Limits: it counts answers, not their worth: whether a fallback is quick is for `latency` to say.
+    Limits: it counts answers, not their worth: whether a fallback is quick is for `latency` to say. A request that was
+    never answered is in neither number. "At least 90%" takes 30 answers, "at most 1%" 300.
     """
 
     kind: ClassVar[str] = "fallback"

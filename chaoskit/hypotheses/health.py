@@ -54,13 +54,19 @@ class Health(Hypothesis):
     long after its end it says yes again, and for how long it lied, that is, said yes in between. In baseline both must
     say yes throughout.
 
+    Formula:
+        flips    first no − start of the trouble         ≤ within
+        returns  first yes after its end − its end       ≤ returns (default: within)
+        lied     seconds of the trouble in which it said yes
+
     Example:
         {kind: health, service: orders, within: 2s}                  # flips and returns within 2 s each; live stays
         {kind: health, service: orders, from: failures, of: checkout, within: 2s}    # of the failures of checkout
         {kind: health, service: catalogue, ready: stays}             # does not depend on what is broken
         {kind: health, service: payments, within: 1s, live: any}     # its process is killed: liveness may fall
 
-    Limits: the times are as fine as the probing (250 ms); a fault that is shorter than `within` may go unseen.
+    Limits: the times are as fine as the probing (250 ms); a fault that is shorter than `within` may go unseen. It is
+    inconclusive where nobody asked, where no trouble was, and where the time after it is shorter than `within`.
     """
 
     kind: ClassVar[str] = "health"

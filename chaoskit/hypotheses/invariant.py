@@ -31,13 +31,17 @@ class Invariant(Hypothesis):
     What it measures: the value (or the sum of the values) at a JSONPath in the answer of a step of the verify phase,
     against a constant, bounds, or a value that another step read.
 
+    Formula:
+        value, or sum of the values, at `at` of `read`  = equals · = same_as · ≥ min · ≤ max
+
     Example:
         verify: [{name: money, path: /accounts/sum}, {name: sagas, path: "/sagas?state=pending"}]
         {kind: invariant, read: money, at: $.total, equals: 100000}         # none is created, none is lost
         {kind: invariant, read: sagas, at: $.count, equals: 0}              # every one ends
         {kind: invariant, read: charges, at: "$[*].amount", same_as: {read: orders, at: "$[*].paid"}}
 
-    Limits: it sees the end, not what was wrong in between. Give the system time to settle (`until` of a step).
+    Limits: it sees the end, not what was wrong in between. Give the system time to settle (`until` of a step). An
+    answer that is not there, no JSON, or without that place is inconclusive.
     """
 
     kind: ClassVar[str] = "invariant"

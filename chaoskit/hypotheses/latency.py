@@ -24,6 +24,10 @@ class Latency(LoadClaim):
     that failed, were dropped or never finished rank above every success, so that a service that answers few requests
     quickly is not fast; `over: successes` leaves them out.
 
+    Formula:
+        response time = last byte − planned send; ∞ for what did not succeed
+        pq = the ⌈q × n⌉-th smallest of n response times  ≤ bound, or ≤ baseline's pq × (1 + share), or + added
+
     Example:
         {kind: latency, of: checkout, p95: 400ms, p99: 1s}
         {kind: latency, of: checkout, p95: +50%}        # at most half more than in baseline; also +100ms

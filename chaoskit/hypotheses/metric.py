@@ -133,6 +133,11 @@ class Metric(MetricClaim):
     What it measures: samples that were scraped from the service's own `/metrics` (once a second), each series by
     itself unless `across` says otherwise. Samples that are no number are left out.
 
+    Formula:
+        rate     = (value − value before) ÷ seconds between them; after a fall: value ÷ seconds
+        increase = value − value before; after a fall: value
+        max, min, mean, last or pq of these over the phase's samples  ≤ max, ≥ min
+
     Example:
         {kind: metric, metric: bulkhead_slots_used, service: orders, max: 40}
         {kind: metric, metric: retries_denied_total, service: orders, reads: rate, max: 5}

@@ -27,13 +27,19 @@ class NoStaleReads(Hypothesis):
     something newer. "Later" and "earlier" are certain: of two that overlapped, either may come first. Writes whose
     answer never came may have happened or not.
 
+    Formula:
+        stale by = sent(read) − the first instant at which a later write was surely in place
+        later    = sent after the write of what was read had ended
+        share    = reads stale by more than `within` ÷ answered reads  ≤ max
+
     Example:
         {method: PUT, path: /x, json: "${new}", tells: {as: register, write: x, value: "${new}"}}      # in the load
         {path: /x, tells: {as: register, read: x, value: $}}
         {kind: no_stale_reads, told: register}
         {kind: no_stale_reads, told: register, within: 2s, max: 1%}     # a replica may lag by 2 s
 
-    Limits: values must be unique for each key. It finds stale reads, not every violation of linearizability.
+    Limits: values must be unique for each key. It finds stale reads, not every violation of linearizability. Fewer
+    than 20 answered reads in its phases are inconclusive.
     """
 
     kind: ClassVar[str] = "no_stale_reads"

@@ -22,12 +22,16 @@ class NothingLost(FinalRead):
     a step of the verify phase reads, after the load has stopped and the system has settled. Writes whose answer never
     came may be there or not.
 
+    Formula:
+        lost = |acknowledged keys − keys read at the end|  ≤ allowed
+
     Example:
         load: {requests: [{…, tells: {as: order, write: "${order}"}}], …}
         verify: [{name: all orders, path: /orders}]
         {kind: nothing_lost, told: order, read: all orders, at: "$.orders[*].id"}
 
     Limits: what was acknowledged and then deleted on purpose looks lost. The answer must fit into 100,000 characters.
+    No answer, or no acknowledged write, is inconclusive.
     """
 
     kind: ClassVar[str] = "nothing_lost"

@@ -19,11 +19,15 @@ class NothingTwice(FinalRead):
     What it measures: how often each key is in the answer of a step of the verify phase: at most once. With `told`, the
     first of those that are there twice is also told by when it was sent.
 
+    Formula:
+        twice = keys that are in the answer more than once  = 0
+
     Example:
         verify: [{name: all charges, path: /charges}]
         {kind: nothing_twice, read: all charges, at: "$[*].order"}
 
     Limits: the key must be what makes two applications the same (an order, an idempotency key), not a row's own id.
+    No answer, or an empty one, is inconclusive.
     """
 
     kind: ClassVar[str] = "nothing_twice"

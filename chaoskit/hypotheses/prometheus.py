@@ -21,6 +21,9 @@ class Prometheus(MetricClaim):
     one series; of a vector with several, `each` series must hold unless `across` says otherwise (series are told apart
     by their labels, as PromQL matches them).
 
+    Formula:
+        max, min, mean, last or pq of the answers over the phase  ≤ max, ≥ min
+
     Example:
         {kind: prometheus, query: 'histogram_quantile(0.95, sum by (le) (rate(shop_seconds_bucket[5s])))', max: 0.4}
         {kind: prometheus, server: "http://127.0.0.1:9090", query: 'sum(up{job="services"})', min: 4}

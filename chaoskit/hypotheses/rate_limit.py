@@ -31,12 +31,18 @@ class RateLimit(Claim):
     asked; what was neither admitted nor refused; and, with `mark`, the share of refusals that bear a mark of the load
     (a header such as Retry-After or X-RateLimit-Remaining). Whether the load expects a 429 makes no difference.
 
+    Formula:
+        admitted = answers with 2xx or 3xx ÷ seconds      within admits × (1 ± tolerance)
+        told     = refusals with the mark ÷ refusals       ≥ 99%
+        other    = neither admitted nor refused            ≤ 1% of the requests
+
     Example:
         load: {rate: 100/s, marks: {told: {status: 429, header: Retry-After}}, …}
         {kind: rate_limit, of: api, admits: 50/s, mark: told}
 
     Limits: a burst that is allowed on top counts against the limit: make the phase much longer than the burst lasts, or
-    `tolerance` larger. Where less than the limit was asked for nothing was limited, and nothing can be told.
+    `tolerance` larger. Where less than the limit was asked for, or fewer than 100 requests were sent, nothing was
+    limited, and nothing can be told.
     """
 
     kind: ClassVar[str] = "rate_limit"

@@ -42,13 +42,20 @@ class Recovery(Claim):
     must hold too. The finding also says how many requests failed from the injection until then. Noticed is a fault
     when readiness says no, a breaker says that it is open, or an alert fires.
 
+    Formula:
+        recovered after = first instant from which every bound holds for `for` − the fault's end        ≤ within
+        lost            = requests planned from the injection to then that did not succeed             ≤ lost
+        noticed after   = first readiness no, breaker open or alert firing − injection       ≤ noticed_within
+        budget spent    = failures ÷ ((1 − objective) × requests), from baseline to recovery           ≤ 100%
+
     Example:
         {kind: recovery, within: 3s}
         {kind: recovery, within: 3s, for: 2s, lost: 500, noticed_within: 2s}
         {kind: recovery, within: 3s, objective: 99%}       # of all requests of the run: its error budget
 
     Limits: it is as fine as a slot (100 ms). A window of `for` needs a request; with few requests per second a longer
-    `for` says more.
+    `for` says more. A recovery phase shorter than `within` and `for` together, or one without requests, is
+    inconclusive where the steady state was not seen to hold again.
     """
 
     kind: ClassVar[str] = "recovery"

@@ -42,13 +42,22 @@ class Retries(Claim):
     the caller passes `traceparent` on (or its requests do not overlap), also single requests: how often each is
     attempted, the waits between the end of an attempt and the start of the next, and what is repeated.
 
+    Formula:
+        amplification = (calls ÷ requests) in the phase ÷ (calls ÷ requests) in baseline   ≤ most, ≤ worst_second
+        attempts      = calls of one request with one method and path
+        waits         = median of (start of the second attempt − end of the first)         ≥ waits
+        grows         = median of the second waits ÷ median of the first                   ≥ 1.5
+        jitter        = (p50 − p10) ÷ p50 of the first waits                               ≥ 12%
+        budget        = (calls − requests) ÷ requests                                      ≤ budget
+
     Example:
         {kind: retries, edge: orders->payments, most: 1.5}
         {kind: retries, edge: orders->payments, most: 1.5, worst_second: 3, attempts: 3, waits: 50ms, jitter: true}
 
     Limits: it counts every call that crosses, whoever sends it: a client library that repeats a call by itself
     (aiohttp repeats a GET whose reused connection was reset) counts too. Calls of health checks do not. The spacing
-    takes 20 retries; growth takes 20 requests with three attempts.
+    takes 20 retries; growth takes 20 requests with three attempts. Inconclusive: fewer than 50 requests in baseline or
+    phase, a closed listener, and for single requests a caller that passes no trace on while its requests overlap.
     """
 
     kind: ClassVar[str] = "retries"

@@ -26,11 +26,15 @@ class Saturation(Hypothesis):
     What it measures: what is used ÷ `capacity`, at its 95th percentile over the phase: samples of a metric (a gauge
     that the service exports), or the calls in flight on an edge (from the tap).
 
+    Formula:
+        share = p95 of what is used ÷ capacity  ≤ max
+
     Example:
         {kind: saturation, metric: bulkhead_slots_used, service: orders, capacity: 40, max: 80%}
         {kind: saturation, edge: orders->postgres, capacity: 16, max: 90%}
 
-    Limits: a metric is read once a second, and what is full for less may go unseen; an edge is seen at every call.
+    Limits: a metric is read once a second, and what is full for less may go unseen; an edge is seen at every call. A
+    series that is gone for more than half of the phase, or an edge without a call, is inconclusive.
     """
 
     kind: ClassVar[str] = "saturation"

@@ -18,11 +18,16 @@ class Throughput(LoadClaim):
 
     What it measures: successes ÷ seconds of the window. A request belongs to the window in which it was planned.
 
+    Formula:
+        throughput = ok ÷ seconds of the window  ≥ min, or ≥ share × baseline's
+
     Example:
         {kind: throughput, of: checkout, min: 50/s}
         {kind: throughput, min: 90%}                    # of what was answered per second in baseline
 
-    Limits: an open load never yields more than its rate: ask for less than that, or it is too close to call.
+    Limits: an open load never yields more than its rate: ask for less than that, or it is too close to call. With a
+    closed load the rate falls as soon as answers are slow: there it is a claim about response times too. Less than 4 s
+    is inconclusive.
     """
 
     kind: ClassVar[str] = "throughput"

@@ -29,6 +29,10 @@ class Timeout(Hypothesis):
     hanging up (a call that is never ended waits to the end of the run). An orphan is a call that was still open
     `grace` after the call that it served had been given up; calls are matched by `traceparent`.
 
+    Formula:
+        longest = max over calls of (end, or the run's end) − start   ≤ within + grace
+        orphans = calls open for over `grace` after the call that they served was given up  ≤ orphans
+
     Example:
         {kind: timeout, edge: orders->payments, within: 500ms}
         {kind: timeout, edge: orders->payments, within: 500ms, orphans: 0}
