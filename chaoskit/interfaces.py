@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import msgspec
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
+from chaoskit.described import Described
 from chaoskit.model.history import History, Phase, SteadyBound
 from chaoskit.model.observation import Observation
 from chaoskit.model.run import Run
@@ -240,10 +241,10 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
 # ---------------------------------------------------------------------------------------------------- the six
 
 
-class Setting(BaseModel):
+class Setting(Described):
     """Base of everything that is written in YAML: frozen, unknown keys forbidden."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 class UndoOwner(ABC):
@@ -466,6 +467,10 @@ class Reporter(Setting, ABC):
     kind: ClassVar[str]
     file: ClassVar[str]
     """Name of the file it writes in the run's folder."""
+
+    @classmethod
+    def prepare(cls) -> None:
+        """What can be done before there is a run (importing, compiling), called while the load warms up."""
 
     @abstractmethod
     def write(self, run: Run, history: History, folder: Path) -> Path:

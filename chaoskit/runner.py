@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -247,13 +248,22 @@ class _Runner:
 
     def _begin(self, stage: Stage) -> None:
         assert self.driver is not None, "the load worker was prepared with the deploy"
-        # Finding who undoes what imports a good deal: in the warmup, not when a fault is due to come out.
-        threading.Thread(target=undo_owners, name="undo-owners", daemon=True).start()
+        threading.Thread(target=self._get_ready, name="get-ready", daemon=True).start()
         total = self.experiment.phases.total
         self.t0 = slot_start(time.monotonic() + _LEAD + SLOT)
         self.started_wall = time.time() + (self.t0 - time.monotonic())
         stage.recorder.begin(self.t0)
         self.driver.start(self.t0, total, self.captured)
+
+    def _get_ready(self) -> None:
+        """Import now, in the warmup, what else would be imported when a fault is due to come out or somebody waits for
+        the verdict. What fails here fails again where it is used, and is told there."""
+        with suppress(Exception):
+            undo_owners()
+        for kind, reporter in kinds("reporters").items():
+            if self.asked.reporters is None or kind in self.asked.reporters:
+                with suppress(Exception):
+                    reporter.prepare()
 
     def _phase(self, phase: Phase, spans: Mapping[Phase, Span], until: float | None = None) -> None:
         """Be in a phase until its end (or `until`); its window is what was truly spent in it."""

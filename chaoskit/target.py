@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from chaoskit.described import Described
 from chaoskit.model.topology import LOAD, Edge, Service, Topology
 from chaoskit.model.units import Duration
 
@@ -29,8 +30,8 @@ def scalars_as_text(value: object) -> object:
     return {k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for k, v in value.items()}
 
 
-class _Written(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+class _Written(Described):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Health(_Written):

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from chaoskit.described import described
 from chaoskit.document import Path_
 
 __all__ = ["Mistake", "did_you_mean", "explain", "keys_of", "listed", "shown"]
@@ -126,8 +127,9 @@ def _one(path: Path_, error: ErrorDetails, model: type[BaseModel], data: object)
     value = error["input"]
     if kind == "missing":
         around = _model_at(model, path[:-1], data)
-        field = next((f for n, f in around.model_fields.items() if path[-1] in (n, f.alias)), None) if around else None
-        meaning = (field.description or "").split(". ")[0].split("\n")[0].rstrip(".;:") if field else ""
+        names = [n for n, f in around.model_fields.items() if path[-1] in (n, f.alias)] if around else []
+        about = described(around).get(names[0], "") if around and names else ""
+        meaning = about.split(". ")[0].split("\n")[0].rstrip(".;:")
         return Mistake(path, f"expected a key {str(path[-1])!r}" + (f": {meaning}" if meaning else ""))
     if kind == "extra_forbidden":
         around = _model_at(model, path[:-1], data)

@@ -71,6 +71,7 @@ def experiment(
 ) -> None:
     """Write an experiment: load on a target, one fault, and what is claimed to hold."""
     from chaoskit.cli.common.drafts import ExperimentDraft
+    from chaoskit.described import described
     from chaoskit.reading import load_target, targets_near
     from chaoskit.registry import find, kinds
 
@@ -87,7 +88,7 @@ def experiment(
     for name, setting in cls.model_fields.items():
         key = setting.alias or name
         if setting.is_required() and key not in given and name != "on":
-            about = (setting.description or key).partition(". ")[0].rstrip(".")
+            about = described(cls).get(name, key).partition(". ")[0].rstrip(".")
             given[key] = _asked(f"set {key}=…", f"{key} ({about})", [], _example(cls, name))
     chosen = list(requests) or [_asked("request", "Request", [], "GET /")]
     rate = rate or _asked("rate", "Rate", [], "20/s")

@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -71,6 +71,9 @@ class _Up:
     preparing: list[Child] = field(default_factory=list)
     undos: list[Undo] = field(default_factory=list)
     given_up: threading.Event = field(default_factory=threading.Event)
+    serving: dict[str, Future[None]] = field(default_factory=dict)
+    """Real servers on their way up; done when they answer, or cannot."""
+    pool: ThreadPoolExecutor = field(default_factory=ThreadPoolExecutor)
 
     def spec(self, replica: str) -> ServiceSpec:
         return self.target.services[replica.partition(".")[0]]
@@ -87,9 +90,9 @@ class Process(Deployer):
 
     Each replica gets a free port of loopback (`{host}` and `{port}` in `run` and `env`) and starts in the folder that
     holds `targets/`, with this environment, the interpreter's own folder first on PATH, and what its `needs` come to:
-    the addresses of proxies. Real servers (`provides`) come first, then all services at once; one that exits because
-    what it needs is not ready yet is started once more when it is. Output goes to `logs/<replica>.log` in the run's
-    folder. A service with a `url` runs already, and is left as it is.
+    the addresses of proxies. Real servers (`provides`) come first, and each service when those that it needs answer;
+    one that exits because another service is not ready yet is started once more when it is. Output goes to
+    `logs/<replica>.log` in the run's folder. A service with a `url` runs already, and is left as it is.
     """
 
     kind = "process"
@@ -97,17 +100,15 @@ class Process(Deployer):
 
     _up: _Up | None = PrivateAttr(default=None)
 
-    def deploy(self, target: Target, scene: Scene) -> System:
-        """Edges first, then real servers, then all services together; one that exits because what it needs is not
-        ready yet is started once more when it is."""
+    def prepare(self, target: Target, scene: Scene) -> None:
+        """Real servers need nothing of ours: they go up while the proxy does."""
         for name, spec in target.services.items():
             if not (spec.run or spec.provides or spec.url):
                 raise DeployError(
                     f"{name} has no `run`, `provides` or `url`", hint="--deployer docker starts images and builds"
                 )
         self._up = up = _Up(target, scene)
-        topology = target.topology()
-        for name in topology.replica_names():
+        for name in target.topology().replica_names():
             spec = up.spec(name)
             if spec.url:
                 up.addresses[name] = address_of(name, spec, scene.allowed_hosts)
@@ -115,16 +116,33 @@ class Process(Deployer):
             else:
                 up.ports[name] = reserve()
                 up.addresses[name] = up.ports[name].address
-        listens = {edge: scene.open_edge(edge, up.addresses[edge.callee]) for edge in topology.edges}
         servers = [name for name in up.ports if up.spec(name).provides]
         if servers:
             up.data = _data_folder(up)
-        _together(up, lambda name: _serve(up, name), servers)
-        for name in up.ports.keys() - servers:
+            up.pool = ThreadPoolExecutor(max_workers=len(servers))
+            up.serving = {name: up.pool.submit(_serve, up, name) for name in servers}
+
+    def deploy(self, target: Target, scene: Scene) -> System:
+        """Edges first, then everything at once: a service waits for the real servers that it needs, not for others."""
+        if self._up is None:
+            self.prepare(target, scene)
+        up = self._up
+        assert up is not None, "prepare has made it"
+        topology = target.topology()
+        listens = {edge: scene.open_edge(edge, up.addresses[edge.callee]) for edge in topology.edges}
+        for name in up.ports.keys() - up.serving.keys():
             up.services[name] = _service(up, name, listens)
         callees = {name: [edge.callee for edge in topology.edges if edge.caller == name] for name in up.services}
-        _together(up, lambda name: _bring_up(up, name, callees[name]), up.services)
-        _together(up, lambda name: _found(up, name), up.elsewhere)
+
+        def put_up(name: str) -> None:
+            if name in up.serving:
+                _served(up, name)
+            elif name in up.services:
+                _bring_up(up, name, callees[name])
+            else:
+                _found(up, name)
+
+        _together(up, put_up, [*up.serving, *up.services, *up.elsewhere])
         replicas: dict[str, ReplicaControl] = {name: up.replica(name) for name in topology.replica_names()}
         return Standing(target, scene, replicas)
 
@@ -134,6 +152,7 @@ class Process(Deployer):
         if up is None:
             return
         up.given_up.set()
+        up.pool.shutdown()
         for port in up.ports.values():
             port.release()
         for group in (up.preparing, list(up.services.values()), list(up.servers.values())):
@@ -183,6 +202,14 @@ def _serve(up: _Up, name: str) -> None:
     server.start()
     _await(up, server)
     backing.after_start(address, databases)
+
+
+def _served(up: _Up, name: str) -> None:
+    """Wait for a real server. Raises what kept it from going up."""
+    while not (coming := up.serving[name]).done():
+        if up.given_up.wait(0.01):
+            return
+    coming.result()
 
 
 def _data_folder(up: _Up) -> Path:
@@ -254,9 +281,16 @@ def _service(up: _Up, name: str, listens: Mapping[Edge, Address]) -> ProcessRepl
 
 
 def _bring_up(up: _Up, name: str, callees: Iterable[str]) -> None:
-    """Start a service and wait until it is ready."""
+    """Start a service when the real servers that it needs answer, and wait until it is ready."""
     service = up.services[name]
+    for callee in callees:
+        if callee in up.serving:
+            _served(up, callee)
+    if up.given_up.is_set():
+        return
     service.start()
+    for server in up.serving:  # its time to get ready begins when all that it may depend on can be there
+        _served(up, server)
     waiting_for = [callee for callee in callees if not up.replica(callee).ready()]
     try:
         _await(up, service)

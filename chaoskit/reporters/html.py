@@ -71,6 +71,11 @@ class HtmlReporter(Reporter):
     kind = "html"
     file = "report.html"
 
+    @classmethod
+    def prepare(cls) -> None:
+        for template in ("report.html", "base.html", "charts.html"):
+            _environment().get_template(template)
+
     def write(self, run: Run, history: History, folder: Path) -> Path:
         with _no_collections():
             text = report_html(run, history, folder)

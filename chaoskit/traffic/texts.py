@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue
+from pydantic import BeforeValidator, ConfigDict, JsonValue
+
+from chaoskit.described import Described
 
 __all__ = ["TOKEN", "JsonPath", "Statuses", "Written", "checked_headers", "parse_json_path", "placeholders", "regular"]
 
@@ -70,8 +72,8 @@ Statuses = Annotated[
 """Status codes or classes: `200`, `2xx`, `[200, 404]`."""
 
 
-class Written(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_by_name=True)
+class Written(Described):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True)
 
 
 def regular(value: str) -> str:

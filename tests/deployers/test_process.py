@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from chaoskit.backing.postgres import Postgres
@@ -22,7 +23,7 @@ from chaoskit.backing.redis import Redis
 from chaoskit.deployers.process import DataFolder, Process
 from chaoskit.deployers.replica import Continue, StartAgain
 from chaoskit.errors import DeployError
-from chaoskit.interfaces import ReplicaControl, System
+from chaoskit.interfaces import ReplicaControl, ServerPlan, System
 from chaoskit.model.topology import Edge
 from chaoskit.model.undo import Undo
 from chaoskit.processes import RUN_MARK, marked, table
@@ -258,6 +259,35 @@ def test_real_servers_are_ready_before_services_and_leave_nothing(
     assert not ours()
     assert not folder.exists()
     assert stood.open_undos == {}
+
+
+@pytest.mark.skipif(not (Postgres.found() and Redis.found()), reason="needs PostgreSQL and Redis")
+def test_servers_that_were_on_their_way_up_when_it_was_given_up_are_gone(
+    deployer: Process, stood: Stood, tmp_path: Path
+) -> None:
+    shape = target(tmp_path, {"db": {"provides": "postgres"}, "cache": {"provides": "redis"}})
+    deployer.prepare(shape, stood.scene())  # and then the proxy could not start
+    deployer.stop()
+    assert not ours()
+    assert stood.open_undos == {}
+
+
+def test_a_server_that_cannot_start_is_what_the_error_is_about(
+    deployer: Process, stood: Stood, tmp_path: Path, server: str
+) -> None:
+    class Broken(Redis):
+        @classmethod
+        def plan(cls, *given: object, **named: object) -> ServerPlan:
+            raise DeployError("no disk for the cache")
+
+    shape = target(
+        tmp_path, {"web": {"run": server, "needs": {"CACHE": "redis://{cache}"}}, "cache": {"provides": "redis"}}
+    )
+    with pytest.raises(DeployError, match="no disk for the cache"):
+        deployer.deploy(shape, msgspec.structs.replace(stood.scene(), backing=lambda kind: Broken))
+    assert not [name for name in stood.said if "web" in name]
+    deployer.stop()
+    assert not ours()
 
 
 def test_an_interrupt_while_waiting_is_not_held_up(
