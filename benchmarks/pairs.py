@@ -1,11 +1,13 @@
 """How often the pairs in experiments/ come out as expected: `python benchmarks/pairs.py [TIMES] [FILE ...]`.
 
 Runs every variant TIMES times (default 10), one after the other, with another seed each time, and prints a tally. Each
-miss is printed when it happens, with the gate that shut or what the findings say.
+miss is printed when it happens, with the gate that shut or what the findings say. `--first N` begins with turn N (whose
+number is its seed), `--deployer` and `--toxiproxy` say on what.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -21,21 +23,29 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main(arguments: list[str]) -> int:
     """0 where every run came out as expected."""
-    times = int(arguments[0]) if arguments else 10
-    files = [Path(name) for name in arguments[1:]] or sorted((ROOT / "experiments").glob("*.yaml"))
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("times", nargs="?", type=int, default=10)
+    parser.add_argument("files", nargs="*", type=Path)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--deployer", default="process")
+    parser.add_argument("--toxiproxy", default="embedded")
+    asked = parser.parse_args(arguments)
+    files = asked.files or sorted((ROOT / "experiments").glob("*.yaml"))
+    where = ["--deployer", asked.deployer, "--toxiproxy", asked.toxiproxy]
+    last = asked.first + asked.times - 1
     right: Counter[tuple[str, str]] = Counter()
     runs: Counter[tuple[str, str]] = Counter()
     started = time.monotonic()
-    for turn in range(1, times + 1):
+    for turn in range(asked.first, last + 1):
         for file in files:
             for variant in chaoskit.load(file).variants:
                 key = (file.stem, variant)
                 runs[key] += 1
-                missed = _missed(file, variant, seed=turn)
+                missed = _missed(file, variant, where, seed=turn)
                 right[key] += not missed
                 if missed:
                     print(f"turn {turn}: {file.stem} {variant}: {missed}", flush=True)
-        print(f"turn {turn} of {times} after {time.monotonic() - started:.0f} s", flush=True)
+        print(f"turn {turn} of {last} after {time.monotonic() - started:.0f} s", flush=True)
     width = max(len(name) for name, _ in runs)
     for key in sorted(runs):
         print(f"{key[0]:{width}}  {key[1]:12} {right[key]:3} of {runs[key]} as expected")
@@ -43,10 +53,10 @@ def main(arguments: list[str]) -> int:
     return 0 if right.total() == runs.total() else 1
 
 
-def _missed(file: Path, variant: str, *, seed: int) -> str:
+def _missed(file: Path, variant: str, where: list[str], *, seed: int) -> str:
     """Carry one variant out; what was not as expected about it, empty where all was."""
     command = [sys.executable, "-m", "chaoskit", "run", str(file), "--variant", variant, "--seed", str(seed), "--json"]
-    done = subprocess.run([*command, "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, *where, "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False)
     runs: list[dict[str, Any]] = json.loads(done.stdout)["runs"] if done.stdout else []
     if not runs:
         return f"could not be carried out ({done.returncode}): {done.stderr}"
