@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--toxiproxy", default="embedded")
     asked = parser.parse_args(arguments)
     files = asked.files or sorted((ROOT / "experiments").glob("*.yaml"))
-    where = ["--deployer", asked.deployer, "--toxiproxy", asked.toxiproxy]
+    os.environ["CHAOSKIT_TOXIPROXY"] = asked.toxiproxy
     last = asked.first + asked.times - 1
     right: Counter[tuple[str, str]] = Counter()
     runs: Counter[tuple[str, str]] = Counter()
@@ -41,7 +42,7 @@ def main(arguments: list[str]) -> int:
             for variant in chaoskit.load(file).variants:
                 key = (file.stem, variant)
                 runs[key] += 1
-                missed = _missed(file, variant, where, seed=turn)
+                missed = _missed(file, variant, asked.deployer, seed=turn)
                 right[key] += not missed
                 if missed:
                     print(f"turn {turn}: {file.stem} {variant}: {missed}", flush=True)
@@ -53,10 +54,11 @@ def main(arguments: list[str]) -> int:
     return 0 if right.total() == runs.total() else 1
 
 
-def _missed(file: Path, variant: str, where: list[str], *, seed: int) -> str:
+def _missed(file: Path, variant: str, deployer: str, *, seed: int) -> str:
     """Carry one variant out; what was not as expected about it, empty where all was."""
     command = [sys.executable, "-m", "chaoskit", "run", str(file), "--variant", variant, "--seed", str(seed), "--json"]
-    done = subprocess.run([*command, *where, "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False)
+    command += ["--deployer", deployer]
+    done = subprocess.run([*command, "--quiet"], cwd=ROOT, capture_output=True, text=True, check=False)
     runs: list[dict[str, Any]] = json.loads(done.stdout)["runs"] if done.stdout else []
     if not runs:
         return f"could not be carried out ({done.returncode}): {done.stderr}"
