@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from chaoskit.document import Path_
 from chaoskit.experiment import Experiment
-from chaoskit.interfaces import Fault, Hypothesis
+from chaoskit.interfaces import Deployer, Fault, Hypothesis
 from chaoskit.model.history import Phase
 from chaoskit.model.topology import Topology
 from chaoskit.model.units import duration_text
@@ -93,6 +93,34 @@ class _Checks:
                 hint = f"deployer: {able[0]} can" if able else ""
                 what = f"{fault.kind} needs a deployer that can {' and '.join(sorted(missing))}"
                 yield Mistake((*path, "kind"), f"{what}; {self.experiment.deployer} cannot", hint)
+            else:
+                yield from self._powers(path, fault, deployer)
+        if self.target is not None and "deployer" not in self.doubtful:
+            yield from self._ways(deployer, known)
+
+    def _powers(self, path: Path_, fault: Fault, deployer: type[Deployer]) -> Iterator[Mistake]:
+        """A deployer may be able to do less to a service that it did not start."""
+        if self.target is None or self.topology is None or not fault.needs:
+            return
+        try:
+            names = {replica.partition(".")[0] for replica in fault.replicas(self.topology)}
+        except ValueError:
+            return  # it names what is not there, which is told elsewhere
+        for name in sorted(names):
+            if missing := fault.needs - deployer.able(self.target.services[name]):
+                what = f"{fault.kind} needs to {' and '.join(sorted(missing))} what runs as {name}"
+                yield Mistake((*path, "on"), f"{what}; {deployer.kind} only knows its url")
+
+    def _ways(self, deployer: type[Deployer], known: Mapping[str, type[Deployer]]) -> Iterator[Mistake]:
+        """Every service is one that the deployer can put up."""
+        assert self.target is not None, "asked before"
+        for name in self.target.services:
+            ways = self.target.ways(name)
+            if not ways & deployer.takes:
+                able = [kind for kind, one in known.items() if ways & one.takes]
+                what = f"deployer {deployer.kind} cannot put up {name}, which has {' and '.join(sorted(ways))}"
+                key = ("deployer",) if "deployer" in self.experiment.model_fields_set else ("target",)
+                yield Mistake(key, what, f"deployer: {able[0]} can" if able else "")
 
     def _blast_radius(self) -> Iterator[Mistake]:
         written = self.experiment.blast_radius

@@ -30,7 +30,7 @@ from chaoskit.model.topology import Edge, Topology
 from chaoskit.model.undo import JSON, Undo
 from chaoskit.model.units import Duration
 from chaoskit.model.verdict import Finding, Trace
-from chaoskit.target import Target
+from chaoskit.target import ServiceSpec, Target
 
 __all__ = [
     "Address",
@@ -203,8 +203,11 @@ class EdgeOpener(Protocol):
 
 
 class ProxyPlace(Protocol):
-    """Where the proxies stand: `serving` is `embedded` (ours, the tap) or `real` (another Toxiproxy)."""
+    """Where the proxies stand: `serving` is `embedded` (ours, the tap) or `real` (another Toxiproxy). A place may have
+    several of ours, where edges need addresses of their own: `embedded/payments`."""
 
+    def serving(self, edge: Edge) -> str:
+        """The one of ours on which the tap of an edge stands."""
     def serve(self, serving: str, seed: int | None) -> tuple[str, Child]:
         """Start a server; returns the URL of its API as the harness reaches it. Raises ProxyError or MissingPart."""
     def listen(self, serving: str, edge: Edge) -> str:
@@ -236,6 +239,8 @@ class Scene(msgspec.Struct, frozen=True, kw_only=True):
     """One line of progress for people."""
     allowed_hosts: tuple[str, ...] = ()
     """Hosts other than loopback that a service's `url` may name."""
+    blast_radius: tuple[str, ...] | None = None
+    """What may be touched of what runs already; None for everything that the target names."""
 
 
 # ---------------------------------------------------------------------------------------------------- the six
@@ -312,6 +317,18 @@ class Deployer(Setting, ABC):
     kind: ClassVar[str]
     can: ClassVar[frozenset[str]] = frozenset()
     """What faults may need: `kill`, `pause`, …; checked before anything starts."""
+    takes: ClassVar[frozenset[str]] = frozenset({"provides", "run", "url"})
+    """Ways of a service that it can put up, each a key of `ServiceSpec`; checked before anything starts."""
+
+    @classmethod
+    def able(cls, service: ServiceSpec) -> frozenset[str]:
+        """What of `can` goes for this service: nothing where it runs elsewhere."""
+        return frozenset() if service.url else cls.can
+
+    @classmethod
+    def announces(cls, target: Target, blast_radius: Sequence[str]) -> Sequence[str]:
+        """What it will change of what runs already, line by line, for `plan`."""
+        return ()
 
     def prepare(self, target: Target, scene: Scene) -> ProxyPlace | None:
         """Before the proxies go up: make what they stand in. None where they are processes on loopback."""

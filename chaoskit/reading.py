@@ -38,13 +38,24 @@ _STAND_INS: dict[str, Data] = {
 """For required keys that cannot be read, so that the rest of the file can be checked."""
 
 
-def load(path: Path | str) -> Experiment:
-    """Read an experiment. Raises FileError with all that is wrong in it and in its target."""
+def load(path: Path | str, *, deployer: str | None = None) -> Experiment:
+    """Read an experiment. Raises FileError with all that is wrong in it and in its target.
+
+    `deployer` takes the place of the file's before anything is checked. Raises UsageError where there is none such.
+    """
+    _known(deployer)
     document = read(path)
     if is_target(document):
         message = "this is a target; expected an experiment"
         raise FileError([document.problem((), message, f"chaoskit check {path} checks it")])
-    return _ExperimentReading(document).experiment()
+    return _ExperimentReading(document, deployer).experiment()
+
+
+def _known(deployer: str | None) -> None:
+    known = kinds("deployers")
+    if deployer is not None and deployer not in known:
+        hint = did_you_mean(deployer, known) or f"there are: {', '.join(known)}"
+        raise UsageError(f"no deployer of kind {deployer!r}", hint=hint)
 
 
 def load_target(name: str, near: Path | str | None = None) -> Target:
@@ -144,7 +155,7 @@ def _target(document: Document, file: Path) -> Target:
 class _ExperimentReading:
     """One file on its way to an Experiment."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, deployer: str | None = None) -> None:
         self.document = document
         self.problems: list[Problem] = []
         self.doubtful: set[str] = set()
@@ -185,6 +196,7 @@ class _ExperimentReading:
     def _validated(self, fields: dict[str, Any], data: dict[str, Data]) -> Experiment:
         """The experiment; what cannot be read is told, and left out or replaced by a stand-in."""
         try:
+        self.deployer = deployer
             return Experiment.model_validate(fields, context=_WRITTEN)
         except ValidationError as error:
             self._tell(explain(error, Experiment, data))
@@ -201,6 +213,8 @@ class _ExperimentReading:
         if "target" in self.doubtful:
             return None
         try:
+        if self.deployer is not None:
+            fields["deployer"] = self.deployer
             return load_target(experiment.target, near=self.document.file)
         except FileError as error:
             self.problems += error.problems

@@ -220,7 +220,12 @@ class _Runner:
         with self.interrupt.breakable():
             env = self.variant.env if self.variant else {}
             system = stage.deploy(
-                self.target, self.deployer, env=env, on_entry=on_entry, allowed_hosts=self.asked.allow_hosts
+                self.target,
+                self.deployer,
+                env=env,
+                on_entry=on_entry,
+                allowed_hosts=self.asked.allow_hosts,
+                blast_radius=self.experiment.blast_radius,
             )
             while self._preparing.is_alive():
                 self._preparing.join(0.1)

@@ -102,6 +102,7 @@ class Stage:
         env: Mapping[str, Mapping[str, str]],
         on_entry: Callable[[Address], None],
         allowed_hosts: Sequence[str] = (),
+        blast_radius: Sequence[str] | None = None,
     ) -> System:
         """Proxy first, then the target. `on_entry` hears the front edge's address as soon as it is known, in the
         thread that opened it. Raises DeployError, ProxyError or MissingPart; `close` takes down what stands."""
@@ -125,6 +126,7 @@ class Stage:
             env=env,
             say=self._say,
             allowed_hosts=tuple(allowed_hosts),
+            blast_radius=None if blast_radius is None else tuple(blast_radius),
         )
         self._deployer = deployer
         place = deployer.prepare(target, scene)

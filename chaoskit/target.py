@@ -13,7 +13,7 @@ from chaoskit.described import Described
 from chaoskit.model.topology import LOAD, Edge, Service, Topology
 from chaoskit.model.units import Duration
 
-__all__ = ["Health", "Need", "ServiceSpec", "Target", "scalars_as_text"]
+__all__ = ["Adopt", "Health", "Need", "ServiceSpec", "Target", "scalars_as_text"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _PLACE = re.compile(r"\{([a-z][a-z0-9_-]*)(?:\.([0-9]+))?(:all)?\}")
@@ -28,6 +28,9 @@ def scalars_as_text(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
     return {k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for k, v in value.items()}
+
+
+_WAYS = ("run", "provides", "url", "image", "build")
 
 
 class _Written(Described):
@@ -54,8 +57,40 @@ class Need(_Written):
     protocol: str = "tcp"
 
 
+class Adopt(_Written):
+    """Which container that runs already is meant (deployer `external`). A service's own says more than its target's."""
+
+    compose: str = ""
+    """Compose project: its containers are known by the labels that Compose gives them."""
+    service: str = ""
+    """Service of that project (default: what the service is called here)."""
+    container: str = ""
+    """Name of the container."""
+    label: str = ""
+    """A label that the container bears: `key=value`, or `key`."""
+    alias: str = ""
+    """Name under which callers know it in their network (default: its service in Compose, else the service's name
+    here, else the container's)."""
+
+    @model_validator(mode="after")
+    def _one_way_to_find(self) -> Adopt:
+        ways = [key for key in ("compose", "container", "label") if getattr(self, key)]
+        if len(ways) > 1:
+            raise ValueError(f"expected one of compose, container, label, not {' and '.join(ways)}")
+        return self
+
+    @property
+    def says(self) -> str:
+        """It in words."""
+        if self.container:
+            return f"container {self.container}"
+        if self.label:
+            return f"the container with label {self.label}"
+        return f"service {self.service} of compose project {self.compose}"
+
+
 class ServiceSpec(_Written):
-    """One service of a target: exactly one of `run`, `provides`, `url`, `image` or `build`."""
+    """One service of a target: exactly one of `run`, `provides`, `url`, `image`, `build` or `adopt`."""
 
     run: str = ""
     """Command line; `{host}` and `{port}` are where it must listen."""
@@ -63,6 +98,8 @@ class ServiceSpec(_Written):
     """A real server: `postgres`, `redis`, `nats`, …"""
     url: str = ""
     """Where it runs already (deployer `external`)."""
+    adopt: Adopt | None = None
+    """The container in which it runs already (deployer `external`); beside another way it is for that deployer."""
     image: str = ""
     """Container image (deployer `docker`)."""
     build: str = ""
@@ -100,11 +137,11 @@ class ServiceSpec(_Written):
 
     @model_validator(mode="after")
     def _one_way_to_start(self) -> ServiceSpec:
-        ways = [key for key in ("run", "provides", "url", "image", "build") if getattr(self, key)]
-        if not ways:
-            raise ValueError("expected one of run, provides, url, image, build")
+        ways = [key for key in _WAYS if getattr(self, key)]
         if len(ways) > 1 and set(ways) - {"run", "image", "build"}:
-            raise ValueError(f"expected one of run, provides, url, image, build, not {' and '.join(ways)}")
+            raise ValueError(f"expected one of {', '.join(_WAYS)}, not {' and '.join(ways)}")
+        if self.adopt and self.url:
+            raise ValueError("expected url or adopt, not both: a container of its own or an address")
         return self
 
     def references(self) -> list[Need]:
@@ -140,6 +177,8 @@ class Target(_Written):
     """What it is, for readers."""
     entry: str
     """The service that the load talks to."""
+    adopt: Adopt | None = None
+    """Where its services run already (deployer `external`): `{compose: myproject}`."""
     services: dict[str, ServiceSpec]
     """By name: small letters, digits, - and _."""
     file: Path | None = Field(default=None, exclude=True)
@@ -161,12 +200,36 @@ class Target(_Written):
         folder = self.file.resolve().parent
         return folder.parent.parent if folder.parent.name == "targets" else folder
 
+    def adopted(self, service: str) -> Adopt | None:
+        """Which container a service is, its own words over the target's; None where it is none that runs already."""
+        own, spec = self.services[service].adopt, self.services[service]
+        if own is None and (self.adopt is None or spec.url):
+            return None
+        general = self.adopt or Adopt()
+        if own is None or not (own.container or own.label):
+            compose = (own.compose if own else "") or general.compose
+            alias = own.alias if own else ""
+            return Adopt(compose=compose, service=(own.service if own else "") or service, alias=alias)
+        return own
+
+    def ways(self, service: str) -> set[str]:
+        """How a service can be put up: `run`, `provides`, `url`, `image`, `build`, `adopt`."""
+        found = {way for way in _WAYS if getattr(self.services[service], way)}
+        return found | {"adopt"} if self.adopted(service) else found
+
     def mistakes(self) -> list[tuple[tuple[str, ...], str]]:
         """What does not fit together, as (path of the key, message)."""
         found: list[tuple[tuple[str, ...], str]] = []
         if self.entry not in self.services:
             found.append((("entry",), f"no service {self.entry!r}; there are: {', '.join(self.services)}"))
+        if self.adopt is not None and not self.adopt.compose:
+            found.append((("adopt",), "expected compose: a whole project; services name containers and labels"))
         for name, service in self.services.items():
+            if not self.ways(name):
+                found.append((("services", name), f"expected one of {', '.join(_WAYS)}, adopt"))
+            adopted = self.adopted(name)
+            if adopted is not None and not (adopted.compose or adopted.container or adopted.label):
+                found.append((("services", name, "adopt"), "expected one of compose, container, label"))
             for need in service.references():
                 path = ("services", name, "needs", need.variable)
                 other = self.services.get(need.service)

@@ -245,3 +245,34 @@ def test_a_target_that_is_nowhere_is_said_with_what_to_do(tmp_path: Path, monkey
     with pytest.raises(UsageError) as caught:
         load_target("shop")
     assert "chaoskit new demo" in caught.value.hint
+
+
+DISCONNECT = ("{kind: latency, on: web->api, add: 100ms}", "{kind: disconnect, on: api.1}")
+
+
+def test_the_deployer_that_is_asked_for_is_the_one_that_files_are_checked_against(tmp_path: Path) -> None:
+    only_docker = (DISCONNECT, ("[web->api]", "[api]"))
+    (said,) = told(tmp_path, *only_docker)
+    assert "disconnect needs a deployer that can disconnect; process cannot (deployer: docker can)" in said
+    file = write(tmp_path, *only_docker)
+    assert load(file, deployer="docker").deployer == "docker"
+    named = write(tmp_path, *only_docker, ("target: tiny", "target: tiny\ndeployer: docker"))
+    with pytest.raises(FileError, match="process cannot"):
+        load(named, deployer="process")
+    with pytest.raises(UsageError, match="no deployer of kind 'dokcer'") as caught:
+        load(file, deployer="dokcer")
+    assert "docker" in caught.value.hint
+
+
+def test_a_service_that_the_deployer_cannot_put_up_is_said(tmp_path: Path) -> None:
+    image = TARGET.replace('{run: "python -m api --port {port}", replicas: 2}', "{image: api, replicas: 2}")
+    (said,) = told(tmp_path, target=image)
+    assert "it.yaml:2:9: target: deployer process cannot put up api, which has image (deployer: docker can)" in said
+    assert load(write(tmp_path, target=image), deployer="docker")
+
+
+def test_what_runs_elsewhere_cannot_be_killed(tmp_path: Path) -> None:
+    elsewhere = TARGET.replace("{provides: postgres}", "{url: tcp://127.0.0.1:5432}")
+    (said,) = told(tmp_path, ("{kind: latency, on: web->api, add: 100ms}", "{kind: kill, on: db}"),
+                   ("[web->api]", "[db]"), target=elsewhere)  # fmt: skip
+    assert "kill needs to kill what runs as db; process only knows its url" in said

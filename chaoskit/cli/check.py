@@ -17,9 +17,10 @@ __all__ = ["command"]
 
 @click.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="FILE_OR_FOLDER...")
+@click.option("--deployer", metavar="KIND", help="Check as if files named this one: process, docker, external.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print problems only.")
-def command(paths: tuple[Path, ...], as_json: bool, quiet: bool) -> None:
+def command(paths: tuple[Path, ...], deployer: str | None, as_json: bool, quiet: bool) -> None:
     """Check experiment and target files (default: experiments/ and targets/ here).
 
     All problems of all files are told, each with line and column. For every hypothesis it also says how many requests
@@ -41,7 +42,7 @@ def command(paths: tuple[Path, ...], as_json: bool, quiet: bool) -> None:
                 target = load_target(str(file.absolute()))
                 good.append(f"ok  {file}  {len(target.services)} services, {len(target.topology().edges)} edges")
             else:
-                good += [f"ok  {file}", *(f"      {line}" for line in _samples(load(file)))]
+                good += [f"ok  {file}", *(f"      {line}" for line in _samples(load(file, deployer=deployer)))]
         except FileError as error:
             problems += error.problems
     problems = list(dict.fromkeys(problems))

@@ -30,16 +30,13 @@ def command(paths: tuple[Path, ...], variant: str | None, deployer: str | None) 
     from chaoskit.cli.common.files import experiment_files
     from chaoskit.cli.console import Screen
     from chaoskit.reading import load, load_target
-    from chaoskit.registry import find
 
     screen = Screen()
     for file in experiment_files(paths):
-        experiment = load(file)
+        experiment = load(file, deployer=deployer)
         if variant is not None and variant not in experiment.variants:
             known = ", ".join(experiment.variants) or "none"
             raise UsageError(f"no variant {variant!r} in {file}; there are: {known}")
-        if deployer is not None:
-            experiment = experiment.model_copy(update={"deployer": find("deployers", deployer).kind})
         _plan(screen, experiment, load_target(experiment.target, near=file), variant)
 
 
@@ -55,6 +52,7 @@ def _plan(screen: Screen, experiment: Experiment, target: Target, variant: str |
         ("Load", _load(experiment)),
         ("Faults", _faults(experiment, target)),
         ("Blast radius", _blast_radius(experiment, target)),
+        ("What is moved", _moved(experiment, target)),
         ("Hypotheses", _hypotheses(experiment)),
         ("Variants", _variants(experiment, variant)),
         ("What will run", _programs(experiment, target, experiment.variants.get(variant or ""))),
@@ -161,6 +159,13 @@ def _blast_radius(experiment: Experiment, target: Target) -> Iterator[str]:
         yield f"bystanders (must not notice): {', '.join(sorted(bystanders))}"
 
 
+def _moved(experiment: Experiment, target: Target) -> Iterator[str]:
+    """What of somebody else's the deployer changes while the run lasts."""
+    from chaoskit.registry import find
+
+    yield from find("deployers", experiment.deployer).announces(target, experiment.blast_radius)
+
+
 def _hypotheses(experiment: Experiment) -> Iterator[str]:
     for claim in experiment.steady_state:
         yield f"steady state: {claim.expected()}"
@@ -183,6 +188,9 @@ def _programs(experiment: Experiment, target: Target, variant: Variant | None) -
     for name, service in target.services.items():
         times = f" × {service.replicas}" if service.replicas > 1 else ""
         how = service.run or (f"a real {service.provides}" if service.provides else "")
+        adopted = target.adopted(name)
+        if experiment.deployer == "external" and adopted is not None:
+            how = f"nothing: runs already, {adopted.says}"
         how = how or (f"nothing: runs already at {service.url}" if service.url else f"image {service.image}")
         if service.build and not service.run and not service.image:
             how = f"image built from {service.build}"

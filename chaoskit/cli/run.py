@@ -71,7 +71,7 @@ def command(
     from chaoskit.cli.common.files import experiment_files
     from chaoskit.cli.console import Screen
 
-    jobs = _jobs(_read(experiment_files(paths)), variants, repeat, seed)
+    jobs = _jobs(_read(experiment_files(paths), deployer), variants, repeat, seed)
 
     from chaoskit.runner import Asked
 
@@ -109,15 +109,15 @@ def _arguments() -> list[str]:
     return sys.argv[1:]
 
 
-def _read(files: list[Path]) -> list[Experiment]:
-    """All of them, or what is wrong in any of them."""
+def _read(files: list[Path], deployer: str | None) -> list[Experiment]:
+    """All of them, checked against the deployer that was asked for; or what is wrong in any of them."""
     from chaoskit.reading import load
 
     experiments = []
     problems: list[Problem] = []
     for file in files:
         try:
-            experiments.append(load(file))
+            experiments.append(load(file, deployer=deployer))
         except FileError as error:
             problems += error.problems
     if problems:

@@ -24,11 +24,12 @@ from chaoskit.deployers.docker_engine import RUN_LABEL, ContainerSpec, Engine
 from chaoskit.deployers.docker_images import build_folder, lab_image, target_image
 from chaoskit.deployers.docker_place import ContainerPlace
 from chaoskit.deployers.docker_servers import introduced, server_image
+from chaoskit.deployers.docker_sweep import Sweep, sweep_undo, swept
 from chaoskit.deployers.external import ExternalReplica, address_of
 from chaoskit.deployers.readiness import ask_http, ask_tcp, wait_until
 from chaoskit.deployers.system import Standing
-from chaoskit.errors import DeployError, UndoError
-from chaoskit.interfaces import Address, Deployer, ProxyPlace, ReplicaControl, Scene, System, UndoOwner
+from chaoskit.errors import DeployError
+from chaoskit.interfaces import Address, Deployer, ProxyPlace, ReplicaControl, Scene, System
 from chaoskit.model.topology import Edge
 from chaoskit.model.undo import Undo
 from chaoskit.target import ServiceSpec, Target
@@ -40,33 +41,6 @@ _PORT = 8000
 _SERVER_PORTS = {"postgres": 5432, "redis": 6379, "nats": 4222, "prometheus": 9090}
 _STAYS = 0.1
 """Seconds that a connection must last before its service counts as listening."""
-_PASSES = 2.0
-_SWEEPS = 15.0
-
-
-class Sweep(UndoOwner):
-    """Removes all that bears the run's label, until two passes 2 s apart find nothing: a container can appear after
-    whoever asked for it has died."""
-
-    kind = "docker.run"
-    after_processes = True
-
-    @classmethod
-    def apply_undo(cls, undo: Undo, system: System | None) -> None:
-        engine = Engine(str(undo.args["engine"]))
-        run_id = str(undo.args["run"])
-        until = time.monotonic() + _SWEEPS
-        try:
-            while left := engine.sweep(run_id):
-                time.sleep(_PASSES if system is None else 0.0)
-                if time.monotonic() > until:
-                    raise UndoError(f"these are still there: {', '.join(left)}", hint=undo.says)
-            if system is None:
-                time.sleep(_PASSES)
-                if late := engine.sweep(run_id):
-                    raise UndoError(f"these appeared again: {', '.join(late)}", hint=undo.says)
-        finally:
-            engine.close()
 
 
 class Docker(Deployer):
@@ -74,6 +48,7 @@ class Docker(Deployer):
 
     kind = "docker"
     can: ClassVar[frozenset[str]] = frozenset({"disconnect", "kill", "limit", "pause"})
+    takes: ClassVar[frozenset[str]] = frozenset({"build", "image", "provides", "run", "url"})
 
     _engine: Engine | None = PrivateAttr(default=None)
     _place: ContainerPlace | None = PrivateAttr(default=None)
@@ -92,13 +67,7 @@ class Docker(Deployer):
         for name in target.services:
             self._images[name] = self._image(engine, target, name, lab, files, scene)
         network = f"chaoskit-{scene.run_id}"
-        undo = Undo(
-            id=f"{Sweep.kind}:{scene.run_id}",
-            owner=Sweep.kind,
-            args={"engine": engine.url, "run": scene.run_id},
-            says=f"docker rm -fv $(docker ps -aq --filter label={RUN_LABEL}={scene.run_id});"
-            f" docker network rm {network}",
-        )
+        undo = sweep_undo(engine, scene.run_id, network)
         scene.will_undo(undo)
         self._undo = undo
         labels = {RUN_LABEL: scene.run_id}
@@ -240,9 +209,7 @@ class Docker(Deployer):
         if self._place is not None:
             self._place.stop()
         if self._undo is not None and self._scene is not None:
-            self._engine.sweep(self._scene.run_id)
-            if not self._engine.sweep(self._scene.run_id):
-                self._scene.undone(self._undo.id)
+            swept(self._engine, self._scene, self._undo)
             self._undo = None
         self._engine.close()
 

@@ -6,6 +6,7 @@ import io
 import os
 import re
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-__all__ = ["RUN_LABEL", "ContainerSpec", "Engine", "Started"]
+__all__ = ["RUN_LABEL", "ContainerSpec", "Endpoint", "Engine", "Found", "Started"]
 
 RUN_LABEL = "chaoskit.run"
 """Label of every container, network and volume that a run makes; its value is the run's id."""
@@ -59,6 +60,43 @@ class Started(NamedTuple):
 
     ident: str
     ports: Mapping[int, Address]
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A container's place in one network."""
+
+    network: str
+    aliases: tuple[str, ...] = ()
+    """Names beside the container's own and the short form of its id, which engines add themselves."""
+    links: tuple[str, ...] = ()
+    fixed: dict[str, Any] = {}
+    """Addresses that its owner asked for."""
+    address: str = ""
+    """The one that it has now; empty while it does not run."""
+
+    @property
+    def resolves(self) -> bool:
+        """Whether names are found in that network: in those that users made."""
+        return self.network not in ("bridge", "host", "none")
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A container that somebody made."""
+
+    ident: str
+    name: str
+    running: bool
+    paused: bool
+    labels: dict[str, str]
+    endpoints: tuple[Endpoint, ...]
+    exposed: tuple[int, ...]
+    published: dict[int, Address]
+    """Port inside → where it is found on this machine."""
+
+    @property
+    def short(self) -> str:
+        """What every network knows it by, whatever else it is called."""
+        return self.ident[:12]
 
 
 class Engine:
@@ -336,6 +374,93 @@ class Engine:
         with self._errors(f"reading the log of container {ident}"):
             return self._client.api.logs(ident, tail=lines).decode("utf-8", "replace")
 
+    # ---------------------------------------------------------------------------------- what somebody else runs
+
+    def inspect(self, container: str) -> Found | None:
+        """By name or id; None where there is none."""
+        from docker.errors import NotFound
+
+        with self._errors(f"looking at container {container}"):
+            try:
+                return _found(self._client.api.inspect_container(container))
+            except NotFound:
+                return None
+
+    def find(self, **filters: str) -> list[Found]:
+        """All containers with a label, or in a network; those that stopped too. Sorted by name."""
+        with self._errors("looking for containers"):
+            rows = self._client.api.containers(all=True, filters=dict(filters))
+        found = (self.inspect(str(row["Id"])) for row in rows)
+        return sorted((one for one in found if one is not None), key=lambda one: one.name)
+
+    def join(self, network: str, ident: str, aliases: Sequence[str]) -> None:
+        """Put a container of ours into somebody's network."""
+        with self._errors(f"connecting {ident[:12]} to {network}"):
+            self._client.networks.get(network).connect(ident, aliases=list(aliases))
+
+    def put(self, ident: str, wanted: Endpoint) -> None:
+        """Make a container's place in a network what `wanted` says: out and in again, as engines change names in no
+        other way. No-op where it is so, and where the container or the network is gone."""
+        from docker.errors import NotFound
+
+        with self._errors(f"connecting {ident[:12]} to {wanted.network}"):
+            now = self.inspect(ident)
+            try:
+                network = self._client.networks.get(wanted.network)
+            except NotFound:
+                return
+            if now is None:
+                return
+            place = next((one for one in now.endpoints if one.network == wanted.network), None)
+            if place is not None:
+                if (set(place.aliases), place.fixed) == (set(wanted.aliases), wanted.fixed):
+                    return
+                network.disconnect(ident, force=True)
+            network.connect(
+                ident,
+                aliases=list(wanted.aliases),
+                links=dict(link.split(":", 1) for link in wanted.links) or None,
+                ipv4_address=wanted.fixed.get("IPv4Address"),
+                ipv6_address=wanted.fixed.get("IPv6Address"),
+                link_local_ips=wanted.fixed.get("LinkLocalIPs"),
+            )
+
+    def leave(self, network: str, ident: str) -> None:
+        """Take a container out of a network; no-op where it is not in, or one of both is gone."""
+        now = self.inspect(ident)
+        if now is not None and any(one.network == network for one in now.endpoints):
+            self.disconnect(network, ident)
+
+    def rename(self, ident: str, name: str) -> None:
+        """No-op where it is called so, or gone."""
+        now = self.inspect(ident)
+        if now is not None and now.name != name:
+            with self._errors(f"renaming container {now.name} to {name}"):
+                self._client.api.rename(ident, name)
+
+    def follow(self, heard: Callable[[str, str], None]) -> Callable[[], None]:
+        """Call `heard(container's id, what)` in a thread of its own when one dies, starts, or changes networks (`die`,
+        `start`, `connect`), until what this returns is called."""
+        with self._errors("listening for events"):
+            stream = self._client.api.events(decode=True)
+
+        def work() -> None:
+            # Ends with its stream: whoever asks a dead engine something is told by that.
+            for event in stream:
+                actor = event.get("Actor", {})
+                if event.get("Type") == "container" and event.get("Action") in ("die", "start"):
+                    heard(str(actor.get("ID", "")), str(event["Action"]))
+                elif event.get("Type") == "network" and event.get("Action") == "connect":
+                    heard(str(actor.get("Attributes", {}).get("container", "")), "connect")
+
+        def stop() -> None:
+            stream.close()
+            thread.join(2.0)
+
+        thread = threading.Thread(target=work, name="docker-events", daemon=True)
+        thread.start()
+        return stop
+
     # --------------------------------------------------------------------------------------------------- clean-up
 
     def sweep(self, run_id: str) -> list[str]:
@@ -364,6 +489,39 @@ class Engine:
 
     def close(self) -> None:
         self._client.close()
+
+
+def _found(told: dict[str, Any]) -> Found:
+    """What an engine tells of a container, as far as we ask."""
+    ident, settings = str(told["Id"]), told["NetworkSettings"]
+    endpoints = tuple(
+        Endpoint(
+            network=str(network),
+            aliases=tuple(name for name in place.get("Aliases") or () if name != ident[:12]),
+            links=tuple(place.get("Links") or ()),
+            fixed={key: value for key, value in (place.get("IPAMConfig") or {}).items() if value},
+            address=str(place.get("IPAddress") or ""),
+        )
+        for network, place in sorted((settings.get("Networks") or {}).items())
+    )
+    published = {}
+    for inside, bound in (settings.get("Ports") or {}).items():
+        port, _, kind = str(inside).partition("/")
+        for one in (bound or ()) if kind == "tcp" else ():
+            host = str(one.get("HostIp") or "")
+            if ":" not in host:  # the same again for IPv6
+                published[int(port)] = Address("127.0.0.1" if host in ("", "0.0.0.0") else host, int(one["HostPort"]))  # noqa: S104 - read, not bound
+    exposed = sorted(int(one.partition("/")[0]) for one in told["Config"].get("ExposedPorts") or {} if "/tcp" in one)
+    return Found(
+        ident=ident,
+        name=str(told["Name"]).lstrip("/"),
+        running=bool(told["State"]["Running"]),
+        paused=bool(told["State"].get("Paused")),
+        labels=dict(told["Config"].get("Labels") or {}),
+        endpoints=endpoints,
+        exposed=tuple(exposed),
+        published=published,
+    )
 
 
 def _signal_number(name: str) -> int:

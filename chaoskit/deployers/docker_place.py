@@ -76,22 +76,32 @@ class ContainerPlace:
         self._front: Address | None = None
         self._ports: dict[tuple[str, str], int] = {}
         self._children: list[ContainerChild] = []
+        self._idents: dict[str, str] = {}
+
+    def serving(self, edge: Edge) -> str:  # noqa: ARG002 - one tells them all apart by their ports
+        return "embedded"
+
+    @staticmethod
+    def host(serving: str) -> str:
+        """Name of a server in the run's network."""
+        kind, _, callee = serving.partition("/")
+        return f"{_HOSTS[kind]}-{callee}".replace(".", "-") if callee else _HOSTS[kind]
 
     def serve(self, serving: str, seed: int | None) -> tuple[str, Child]:
         ports: tuple[int, ...] = (_API,)
         mounts: dict[str, str] = {}
         env: dict[str, str] = {}
         token = ""
-        if serving == "embedded":
+        if serving != "real":
             command = ["python3", "-m", "chaoskit.proxy.server", "--host", "0.0.0.0", "--port", str(_API)]  # noqa: S104 - in a container
             command += ["--seed", str(seed)] if seed is not None else []
             env["CHAOSKIT_PROXY_TOKEN"] = token = secrets.token_urlsafe(24)
-            ports = (_API, _FRONT)
+            ports = (_API, _FRONT) if serving == "embedded" else (_API,)
         else:
             binary = _toxiproxy()
             mounts[binary] = "/opt/toxiproxy-server"
             command = ["/opt/toxiproxy-server", "-host", "0.0.0.0", "-port", str(_API)]  # noqa: S104 - in a container
-        name = _HOSTS[serving]
+        name = self.host(serving)
         spec = ContainerSpec(
             name=f"{self._network}-{name}",
             image=self._image,
@@ -106,6 +116,7 @@ class ContainerPlace:
         api = published[_API]
         child = ContainerChild(self._engine, ident, name, self._scene.folder / "logs" / f"{name}.log")
         self._children.append(child)
+        self._idents[serving] = ident
         _until_listening(api, child)
         return f"http://{f':{token}@' if token else ''}{api}", child
 
@@ -123,7 +134,7 @@ class ContainerPlace:
         if serving == "embedded" and edge.caller == LOAD:
             assert self._front is not None, "served before anything reaches it"
             return self._front
-        return Address(_HOSTS[serving], made.port)
+        return Address(self.host(serving), made.port)
 
     def stop(self) -> None:
         for child in self._children:

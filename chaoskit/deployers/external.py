@@ -7,15 +7,21 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import urlsplit
+
+from pydantic import PrivateAttr
 
 from chaoskit.deployers.readiness import ask_http, ask_tcp, wait_until
 from chaoskit.deployers.system import Standing
 from chaoskit.errors import CouldNotRun, DeployError
-from chaoskit.interfaces import Address, Deployer, Scene, System
+from chaoskit.interfaces import Address, Deployer, ProxyPlace, Scene, System
 from chaoskit.model.topology import LOAD
 from chaoskit.model.undo import Undo
 from chaoskit.target import ServiceSpec, Target
+
+if TYPE_CHECKING:
+    from chaoskit.deployers.adopting import Adoption
 
 __all__ = ["External", "ExternalReplica", "address_of"]
 
@@ -97,21 +103,67 @@ class ExternalReplica:
 
 
 class External(Deployer):
-    """Services that run already, each named by its `url`: nothing is started, and nothing of theirs is stopped.
+    """Services that run already: nothing is started, and nothing of theirs is stopped.
 
-    The load goes through a proxy in front of the entry. For every other edge the address of its proxy is printed: it is
-    broken once the caller is pointed there. A `url` on another machine needs `allow_hosts` and `--allow-host`.
+    By `url`: the load goes through a proxy in front of the entry. For every other edge the address of its proxy is
+    printed: it is broken once the caller is pointed there. A `url` on another machine needs `allow_hosts` and
+    `--allow-host`.
+
+    By `adopt`: containers of a Docker engine, found by compose project, name or label, and not edited. For each edge
+    that the blast radius names, the callee's name in their network leads to a proxy of ours while the run lasts. Faults
+    on services act on the containers that the blast radius names, which run again afterwards.
     """
 
     kind = "external"
+    can: ClassVar[frozenset[str]] = frozenset({"disconnect", "kill", "limit", "pause"})
+    takes: ClassVar[frozenset[str]] = frozenset({"adopt", "url"})
+
+    _adoption: Adoption | None = PrivateAttr(default=None)
+
+    @classmethod
+    def announces(cls, target: Target, blast_radius: Sequence[str]) -> Sequence[str]:
+        from chaoskit.deployers.adoption import (
+            called,
+            edges_within,
+        )  # lazy, as those who only read `url` have no engine
+
+        said = []
+        for edge in edges_within(target.topology(), blast_radius):
+            adopt = target.adopted(edge.called_service)
+            if adopt is not None:
+                name = called(adopt, edge.called_service)[0]
+                said.append(f"{edge.name}: the name {name} moves from {adopt.says} to a proxy of ours, and back")
+        for place in (place for place in blast_radius if "->" not in place):
+            adopt = target.adopted(place.partition(".")[0])
+            if adopt is not None:
+                said.append(f"{place}: faults act on {adopt.says}, which runs as before afterwards")
+        return said
+
+    def prepare(self, target: Target, scene: Scene) -> ProxyPlace | None:
+        """Adopted containers are found, and refused, before anything is made."""
+        adopted = [name for name in target.services if target.adopted(name) is not None]
+        others = [name for name in target.services if name not in adopted]
+        if adopted and others:
+            raise DeployError(
+                f"{', '.join(others)} of target {target.name} is no container to adopt, as {adopted[0]} is",
+                hint="adopt them too, or leave them out: they are looked after by whoever calls them",
+            )
+        if not adopted:
+            return None
+        from chaoskit.deployers.adopting import Adoption
+
+        self._adoption = Adoption(target, scene)
+        return self._adoption.prepare()
 
     def deploy(self, target: Target, scene: Scene) -> System:
         """Open every edge and wait until each service answers."""
+        if self._adoption is not None:
+            return self._adoption.deploy()
         others = [name for name, spec in target.services.items() if not spec.url]
         if others:
             raise DeployError(
                 f"{', '.join(others)} of target {target.name} would have to be started",
-                hint="deployer `external` is for services with a `url`; `process` takes both kinds",
+                hint="deployer `external` is for services with a `url` or `adopt`; `process` takes `url` and `run`",
             )
         topology = target.topology()
         replicas: dict[str, ExternalReplica] = {}
@@ -134,4 +186,7 @@ class External(Deployer):
         return Standing(target, scene, dict(replicas))
 
     def stop(self) -> None:
-        """Nothing of theirs is stopped; the proxies are the runner's."""
+        """Nothing of theirs is stopped. Names that were moved are back then; other proxies are the runner's."""
+        adoption, self._adoption = self._adoption, None
+        if adoption is not None:
+            adoption.stop()

@@ -106,7 +106,8 @@ class Mesh:
         self._will_undo = will_undo
         self._done = done
         self._mark = f"chaoskit-{secrets.token_hex(4)}"
-        self._tap: Server | None = None
+        self._servers: dict[str, Server] = {}
+        """Ours, where the taps stand, by what the place calls them."""
         self._real: Server | None = None
         self._controls: dict[str, Control] = {}
         self._made: list[Undo] = []
@@ -118,9 +119,9 @@ class Mesh:
             client = Toxiproxy(self._toxiproxy)
             self._real = Server(client, f"{client.url} (toxiproxy {client.version()})")
         if self._place is not None:
-            self._tap = served_at(self._place, "embedded", self._seed)
+            self._servers["embedded"] = served_at(self._place, "embedded", self._seed)
         else:
-            self._tap = start_embedded(self._launcher, self._seed)
+            self._servers["embedded"] = start_embedded(self._launcher, self._seed)
         if self._toxiproxy == "real":
             placed = self._place
             self._real = (
@@ -130,7 +131,7 @@ class Mesh:
     @property
     def served_by(self) -> str:
         """Which Toxiproxy serves the toxics."""
-        server = self._real or self._tap
+        server = self._real or self._servers.get("embedded")
         return server.says if server is not None else self._toxiproxy
 
     def open(self, edge: Edge, upstream: Address) -> Address:
@@ -139,11 +140,12 @@ class Mesh:
             if edge.name in self._controls:
                 raise ProxyError(f"there is a proxy on {edge.name} already")
             behind = None if self._real is None else self._open_real(self._real, edge, upstream)
-            tap = self._running()
+            serving = "embedded" if self._place is None else self._place.serving(edge)
+            tap = self._running(serving)
             upstream = behind[1] if behind is not None else upstream
-            listen_on = "127.0.0.1:0" if self._place is None else self._place.listen("embedded", edge)
+            listen_on = "127.0.0.1:0" if self._place is None else self._place.listen(serving, edge)
             made = tap.client.create(edge.name, str(upstream), listen=listen_on, protocol=edge.protocol, tap=True)
-            listen = self._reached("embedded", edge, made)
+            listen = self._reached(serving, edge, made)
             real = None if behind is None or self._real is None else (self._real, behind[0])
             self._controls[edge.name] = Control(edge, listen, self.served_by, (tap, edge.name), real)
             return listen
@@ -179,11 +181,28 @@ class Mesh:
 
     def taps(self, emit: Emit, stop: threading.Event) -> None:
         """Stream what every tap sees until `stop`; blocks its thread. Raises ProxyError when the server died."""
-        read_taps(self._running().client, emit, stop)
+        self._running("embedded")
+        first, *others = self._servers.values()
+        failed: list[ProxyError] = []
+
+        def read(server: Server) -> None:
+            try:
+                read_taps(server.client, emit, stop)
+            except ProxyError as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=read, args=(server,), name="taps", daemon=True) for server in others]
+        for thread in threads:
+            thread.start()
+        read_taps(first.client, emit, stop)
+        for thread in threads:
+            thread.join()
+        if failed:
+            raise failed[0]
 
     def alive(self) -> bool:
         """Whether everything that serves is there."""
-        return all(server.alive() for server in (self._tap, self._real) if server is not None)
+        return all(server.alive() for server in (*self._servers.values(), self._real) if server is not None)
 
     def close(self) -> None:
         """Delete what was made elsewhere, and stop what was started; idempotent."""
@@ -194,7 +213,7 @@ class Mesh:
         for undo in made:
             if undo.owner == DeleteProxy.kind:
                 failed = self._undo(DeleteProxy, undo) or failed
-        for server in (self._tap, self._real):
+        for server in (*self._servers.values(), self._real):
             if server is not None and server.child is not None:
                 server.child.stop()
         for undo in made:
@@ -212,10 +231,14 @@ class Mesh:
         self._done(undo.id)
         return None
 
-    def _running(self) -> Server:
-        if self._tap is None:
+    def _running(self, serving: str) -> Server:
+        """One of ours; those beside the first start when the first edge needs them."""
+        if "embedded" not in self._servers:
             raise ProxyError("the proxy is not up")
-        return self._tap
+        if serving not in self._servers:
+            assert self._place is not None, "only a place has several"
+            self._servers[serving] = served_at(self._place, serving, self._seed)
+        return self._servers[serving]
 
 
 def _address(proxy: ProxyInfo) -> Address:

@@ -135,7 +135,8 @@ def served_at(place: ProxyPlace, serving: str, seed: int | None) -> Server:
     version = _version_of(client, child, _PATIENCE)
     if not version:
         raise ProxyError(f"the {serving} proxy server at {url} did not answer")
-    return Server(client, "embedded" if serving == "embedded" else f"toxiproxy {version} in a container", child)
+    says = "embedded" if serving.startswith("embedded") else f"toxiproxy {version} in a container"
+    return Server(client, says, child)
 
 
 def _version_of(server: Toxiproxy, child: Child, patience: float) -> str:

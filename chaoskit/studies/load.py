@@ -149,7 +149,9 @@ class LoadStage:
             self._where = entry
 
         with self.interrupt.breakable():
-            system: System = self._stage.deploy(self.target, deployer, env={}, on_entry=on_entry)
+            system: System = self._stage.deploy(
+                self.target, deployer, env={}, on_entry=on_entry, blast_radius=()
+            )
         self._where = system.entry()
         known = kinds("probes")
         self._stage.watch([known[kind]() for kind in _WATCHED if kind in known])

@@ -63,3 +63,18 @@ def test_without_arguments_it_checks_what_is_here(chaoskit: Callable[..., Said],
     assert code == 0
     assert "nothing" in err or "no experiment" in err
     assert chaoskit("check", "nowhere").code == 2
+
+
+def test_the_deployer_asked_for_is_checked_against_by_check_plan_and_run(
+    chaoskit: Callable[..., Said], here: Path
+) -> None:
+    write(here, ("{kind: latency, on: web->api, add: 100ms}", "{kind: disconnect, on: api.1}"), ("[web->api]", "[api]"))
+    for words in (("check", "it.yaml"), ("plan", "it.yaml"), ("run", "it.yaml")):
+        code, _, err = chaoskit(*words)
+        assert code == 2 and "process cannot (deployer: docker can)" in err, words
+    code, out, err = chaoskit("plan", "it.yaml", "--deployer", "docker")
+    assert code == 0 and "deployer docker" in out, err
+    assert chaoskit("check", "it.yaml", "--deployer", "docker").code == 0
+    code, _, err = chaoskit("run", "it.yaml", "--deployer", "external")
+    assert code == 2 and "deployer external cannot put up web, which has run" in err
+    assert chaoskit("check", "it.yaml", "--deployer", "dokcer").code == 2

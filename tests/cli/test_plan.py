@@ -51,3 +51,29 @@ def test_code_that_the_load_runs_is_named(chaoskit: Callable[..., Said], here: P
     code, out, err = chaoskit("plan", "it.yaml")
     assert code == 0, err
     assert "Python code of users.py in the load worker" in out
+
+
+def test_names_that_will_be_moved_and_containers_that_faults_act_on_are_said(
+    chaoskit: Callable[..., Said], here: Path
+) -> None:
+    adopted = """\
+name: tiny
+entry: web
+adopt: {compose: shop}
+services:
+  web: {needs: {API: "http://{api}", DB: "postgresql://{db}/x"}}
+  api: {}
+  db: {adopt: {container: my-db, alias: postgres}}
+"""
+    changes = (("[web->api]", "[web->api, web->db, db]"), ("target: tiny", "target: tiny\ndeployer: external"))
+    write(here, *changes, target=adopted)
+    code, out, err = chaoskit("plan", "it.yaml")
+    assert code == 0, err
+    for text in (
+        "web->api: the name api moves from service api of compose project shop to a proxy of ours, and back",
+        "web->db: the name postgres moves from container my-db to a proxy of ours, and back",
+        "db: faults act on container my-db, which runs as before afterwards",
+        "api: nothing: runs already, service api of compose project shop",
+    ):
+        assert text in out, (text, out)
+    assert "moves" not in chaoskit("plan", str(write(here))).out
