@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import fsum, isfinite
+from statistics import fmean
+from typing import NamedTuple
 
 from chaoskit.interfaces import Fault
-from chaoskit.model.history import History, Phase, SteadyBound
+from chaoskit.model.history import History, Phase, Span, SteadyBound
 from chaoskit.model.units import duration_text
 from chaoskit.model.verdict import Gate
 
 __all__ = [
     "GENERATOR_LIMITS",
+    "HOST_LIMITS",
     "bound_text",
     "clock_gate",
     "generator_gate",
+    "host_gate",
     "measure_text",
     "parts_gate",
     "samples_gate",
@@ -21,8 +26,14 @@ __all__ = [
     "trace_gates",
 ]
 
-GENERATOR_LIMITS = {"send_lag_p99": 0.1, "cpu": 0.95}
-"""Beyond these the generator, not the target, may have made what was measured. Seconds; share of one core."""
+GENERATOR_LIMITS = {"send_lag_p99": 0.1, "loop_lag": 0.1, "loop_stood": 0.05, "cpu": 0.95}
+"""Beyond these the generator, not the target, may have made what was measured. Seconds that the p99 of its sends may be
+late; seconds that its loop may stand still, and the share of a phase that longer ones may take; share of one core."""
+HOST_LIMITS = {"wait": 0.001, "others": 0.2, "stolen": 0.1, "starved": 0.1}
+"""Beyond these something outside of the run may have made what was measured. Seconds that a process waits for a core
+each time it has something to do, while others use this share of the cores; share of the cores that a hypervisor takes;
+share of a phase in which that may be so. A healthy shop at 80/s on 2 cores waits 0.04 ms; beside four busy loops it
+waits 0.3 ms, and its requests do not feel it."""
 
 _JUDGED = (Phase.BASELINE, Phase.FAULT, Phase.RECOVERY, Phase.LOAD)
 
@@ -71,36 +82,145 @@ def measure_text(measure: str, value: float) -> str:
 
 
 def generator_gate(history: History) -> Gate:
-    """Whether the generator kept up: send lag, CPU, and nothing dropped below its in-flight cap."""
+    """Whether the generator kept up: send lag, lag of its loop, CPU, and nothing dropped below its in-flight cap."""
     said = []
     for phase in _JUDGED:
         view = history.during(phase)
-        load = view.load()
-        if not load.requests:
+        if not view.load().requests:
             continue
-        if load.dropped_below_cap:
-            because = (
-                f"the generator dropped {load.dropped_below_cap} of {load.requests} requests in {phase} although its"
-                " in-flight cap was not reached: give it more workers or ask for a lower rate"
-            )
+        if behind := _behind(view, phase):
+            because = f"{behind}: {_cure(view)}"
             return Gate(gate="generator", open=False, because=because, evidence=view.view_spans)
-        lag = load.percentile(0.99, of="send_lag")
-        if lag > GENERATOR_LIMITS["send_lag_p99"]:
-            because = (
-                f"the generator sent late in {phase}: p99 of the send lag was {duration_text(lag)}, above"
-                f" {duration_text(GENERATOR_LIMITS['send_lag_p99'])}: give it more workers or ask for a lower rate"
-            )
-            return Gate(gate="generator", open=False, because=because, evidence=view.view_spans)
-        used = [point.value for point in view.metric("generator_cpu")]
-        if used and sum(used) / len(used) > GENERATOR_LIMITS["cpu"]:
-            because = (
-                f"the generator used {sum(used) / len(used):.0%} of a core in {phase}, above"
-                f" {GENERATOR_LIMITS['cpu']:.0%}: give it more workers or ask for a lower rate"
-            )
-            return Gate(gate="generator", open=False, because=because, evidence=view.view_spans)
+        lag = view.load().percentile(0.99, of="send_lag")
         if lag == lag:
             said.append(f"{duration_text(lag)} in {phase}")
     return Gate(gate="generator", open=True, because="p99 of the send lag was " + (", ".join(said) or "not measured"))
+
+
+def _behind(view: History, phase: Phase) -> str:
+    """In what the generator was behind in a phase; empty where it kept up. With several workers the worst one says."""
+    load = view.load()
+    if load.dropped_below_cap:
+        return (
+            f"the generator dropped {load.dropped_below_cap} of {load.requests} requests in {phase} although its"
+            " in-flight cap was not reached"
+        )
+    lag, most = load.percentile(0.99, of="send_lag"), GENERATOR_LIMITS["send_lag_p99"]
+    if lag > most:
+        late = f"p99 of the send lag was {duration_text(lag)}, above {duration_text(most)}"
+        return f"the generator sent late in {phase}: {late}"
+    least, share = GENERATOR_LIMITS["loop_lag"], GENERATOR_LIMITS["loop_stood"]
+    stood = max((fsum(lag for lag in lags if lag > least) for lags in _each(view, "loop_lag")), default=0.0)
+    if stood > share * view.seconds:
+        return (
+            f"the generator stood still for {duration_text(stood)} of {duration_text(view.seconds)} of {phase}, for"
+            f" more than {duration_text(least)} at a time (allowed: {share:.0%} of a phase), and read answers late"
+        )
+    used = max((fmean(shares) for shares in _each(view, "cpu")), default=0.0)
+    if used > GENERATOR_LIMITS["cpu"]:
+        return f"the generator used {used:.0%} of a core in {phase}, above {GENERATOR_LIMITS['cpu']:.0%}"
+    return ""
+
+
+def _each(view: History, name: str) -> list[list[float]]:
+    """What each worker said of itself in a view."""
+    by_worker: dict[str, list[float]] = {}
+    for point in view.metric(f"generator_{name}"):
+        if isfinite(point.value):
+            by_worker.setdefault(point.source, []).append(point.value)
+    return list(by_worker.values())
+
+
+def _cure(view: History) -> str:
+    """What helps a generator that is behind."""
+    starved = [moment for moment in _moments(view) if moment.starved]
+    if starved:
+        return f"{_outside(starved)}: stop that work, or run where nothing else does"
+    crowded = [moment for moment in _moments(view) if moment.waited > HOST_LIMITS["wait"]]
+    if crowded:
+        return (
+            "the run's own processes filled this machine: ask for a lower rate, or send from another machine"
+            " (`chaoskit load worker --join`)"
+        )
+    return "give it more workers or ask for a lower rate"
+
+
+class _Moment(NamedTuple):
+    """About a second of what the machine had left for the run."""
+
+    span: Span
+    waited: float
+    """Seconds that a process of the run waited for a core each time it had something to do."""
+    others: float
+    """Cores that processes outside of the run used."""
+    stolen: float
+    """Cores that a hypervisor took away."""
+    cores: float
+
+    @property
+    def starved(self) -> bool:
+        """Whether something outside of the run kept it from a core."""
+        outside = (self.others + self.stolen) / self.cores
+        taken = self.stolen / self.cores > HOST_LIMITS["stolen"]
+        return taken or (self.waited > HOST_LIMITS["wait"] and outside > HOST_LIMITS["others"])
+
+
+def _moments(view: History) -> list[_Moment]:
+    """What the machine had left, second by second. Replicas that a fault acts on are left out: they are to wait."""
+    meant = {name for fault in view.faults for name in fault.replicas}
+    waits: dict[float, list[float]] = {}
+    turns: dict[float, list[float]] = {}
+    for kind, found in (("wait", waits), ("turns", turns)):
+        for point in [*view.metric(f"host_{kind}"), *view.metric(f"service_{kind}")]:
+            if point.source not in meant and isfinite(point.value):
+                found.setdefault(point.at, []).append(point.value)
+    stolen = {point.at: point.value for point in view.metric("host_stolen")}
+    cores = {point.at: point.value for point in view.metric("host_cores")}
+    return [
+        _Moment(
+            (max(point.at - 1.0, 0.0), point.at),
+            fsum(waits.get(point.at, [])) / max(fsum(turns.get(point.at, [])), 1.0),
+            point.value,
+            stolen.get(point.at, 0.0),
+            max(cores.get(point.at, 1.0), 1.0),
+        )
+        for point in view.metric("host_others")
+        if isfinite(point.value)
+    ]
+
+
+def _outside(moments: Sequence[_Moment]) -> str:
+    """What was taken from the run, and by whom."""
+    cores = f"of {moments[0].cores:g} cores"
+    others, stolen = fmean(m.others for m in moments), fmean(m.stolen for m in moments)
+    if stolen > others:
+        return f"the machine beneath this one took {stolen:.2g} {cores} away"
+    return f"other work on this machine used {others:.2g} {cores}"
+
+
+def host_gate(history: History) -> Gate:
+    """Whether nothing outside of the run (other work on this machine, a hypervisor) kept its processes from a core."""
+    said = []
+    for phase in _JUDGED:
+        moments = _moments(history.during(phase))
+        starved = [moment for moment in moments if moment.starved]
+        if len(starved) > HOST_LIMITS["starved"] * len(moments):
+            waited, most = fmean(moment.waited for moment in starved), duration_text(HOST_LIMITS["wait"])
+            because = (
+                f"the run was kept from the processor in {len(starved)} of {len(moments)} s of {phase}:"
+                f" {_outside(starved)}, and its processes waited {duration_text(waited)} each time they had something"
+                f" to do (allowed: {most} but for {HOST_LIMITS['starved']:.0%} of a phase): stop that work, or run"
+                " where nothing else does"
+            )
+            return Gate(gate="host", open=False, because=because, evidence=tuple(moment.span for moment in starved))
+        if moments:
+            own = sum(moment.waited > HOST_LIMITS["wait"] for moment in moments) > HOST_LIMITS["starved"] * len(moments)
+            filled = " (it filled the machine itself)" if own else ""
+            said.append(f"{duration_text(fmean(moment.waited for moment in moments))} in {phase}{filled}")
+    if not said:
+        return Gate(gate="host", open=True, because="how long the run waited for a core is not known here")
+    because = f"nothing outside of the run kept it from the processor; it waited {', '.join(said)} each time"
+    return Gate(gate="host", open=True, because=because)
 
 
 def samples_gate(history: History) -> Gate:

@@ -1,6 +1,20 @@
 """Every gate opens on a healthy history and shuts on its broken twin."""
 
-from chaoskit.gates import clock_gate, generator_gate, parts_gate, samples_gate, steady_gate, trace_gates
+from pathlib import Path
+
+import pytest
+
+from chaoskit.gates import (
+    GENERATOR_LIMITS,
+    HOST_LIMITS,
+    clock_gate,
+    generator_gate,
+    host_gate,
+    parts_gate,
+    samples_gate,
+    steady_gate,
+    trace_gates,
+)
 from chaoskit.model.history import SteadyBound
 from chaoskit.testing import HistoryBuilder, NoFault
 
@@ -34,7 +48,7 @@ def test_the_steady_state_gate_can_be_judged_before_the_baseline_is_over() -> No
 def test_the_generator_gate_shuts_on_lag_on_cpu_and_on_drops_below_the_cap() -> None:
     assert generator_gate(healthy().build()).open
     behind = healthy().load("checkout", "fault", rate=80, send_lag=0.5).build()
-    busy = healthy().metric("generator_cpu", value=0.99, source="worker.1").build()
+    busy = healthy().metric("generator_cpu", None, 0.99, source="worker.1").build()
     dropping = healthy().load("checkout", "fault", rate=80, dropped_below_cap=0.02).build()
     at_cap = healthy().load("checkout", "fault", rate=80, dropped=0.5).build()
     assert "sent late in fault" in generator_gate(behind).because
@@ -42,6 +56,113 @@ def test_the_generator_gate_shuts_on_lag_on_cpu_and_on_drops_below_the_cap() -> 
     assert "dropped" in generator_gate(dropping).because
     assert [generator_gate(history).open for history in (behind, busy, dropping)] == [False] * 3
     assert generator_gate(at_cap).open, "drops at the cap are the target's failure, not the generator's"
+
+
+def lagging(lag: float, when: tuple[float, float] = (8.0, 18.0), source: str = "worker.1") -> HistoryBuilder:
+    return healthy().metric("generator_loop_lag", when, lag, every=0.5, source=source)
+
+
+def test_the_generator_gate_shuts_where_its_loop_stood_still() -> None:
+    assert generator_gate(lagging(0.06).build()).open, "many short delays are not long ones"
+    assert generator_gate(lagging(0.14, (12.0, 12.5)).build()).open, "one in ten seconds is less than a twentieth"
+    shut = generator_gate(lagging(0.2).build())
+    assert "the generator stood still for 4 s of 10 s of fault, for more than 100 ms at a time" in shut.because
+    assert "give it more workers or ask for a lower rate" in shut.because
+    assert not generator_gate(
+        lagging(0.001).metric("generator_loop_lag", (9.0, 9.5), 0.9, source="worker.2").build()
+    ).open
+    assert generator_gate(lagging(float("nan")).build()).open
+
+
+def test_one_worker_that_is_at_its_limit_is_not_hidden_by_the_others() -> None:
+    built = healthy().metric("generator_cpu", None, 0.1, source="worker.1")
+    assert generator_gate(built.build()).open
+    assert not generator_gate(built.metric("generator_cpu", None, 0.99, source="worker.2").build()).open
+
+
+def machine(
+    when: tuple[float, float] | None = None, *, wait: float = 0.04, others: float = 0.1, stolen: float = 0.0,
+    built: HistoryBuilder | None = None, service: str = "orders",
+) -> HistoryBuilder:  # fmt: skip
+    """A shop on 2 cores whose processes wait `wait` ms a turn, 1500 turns a second in a service and 900 in our own."""
+    built = built or healthy()
+    for kind, source, turns in (("host", "host", 900.0), ("service", service, 1500.0)):
+        built.metric(f"{kind}_turns", when, turns, source=source)
+        built.metric(f"{kind}_wait", when, turns * wait / 1000, source=source)
+    for name, value in (("others", others), ("stolen", stolen), ("cores", 2.0)):
+        built.metric(f"host_{name}", when, value, source="host")
+    return built
+
+
+def for_a_second(*, wait: float, others: float) -> HistoryBuilder:
+    return machine((13.0, 24.0), built=machine((12.0, 13.0), wait=wait, others=others, built=machine((0.0, 12.0))))
+
+
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        (machine(), "waited 40 µs in baseline, 40 µs in fault, 40 µs in recovery each time"),
+        (machine(wait=0.3, others=1.3), "nothing outside of the run"),
+        (machine(wait=3.0, others=0.2), "3 ms in fault (it filled the machine itself)"),
+        (for_a_second(wait=4.0, others=1.8), "nothing outside of the run"),
+        (healthy(), "is not known here"),
+    ],
+    ids=["quiet", "beside busy loops", "full by itself", "for a moment", "not Linux"],
+)
+def test_the_host_gate_stays_open(built: HistoryBuilder, said: str) -> None:
+    gate = host_gate(built.build())
+    assert (gate.open, said in gate.because) == (True, True), gate.because
+
+
+@pytest.mark.parametrize(
+    ("built", "said"),
+    [
+        (
+            machine(wait=2.5, others=1.4),
+            "in 6 of 6 s of baseline: other work on this machine used 1.4 of 2 cores, and its processes waited 2.5 ms",
+        ),
+        (machine((8.0, 12.0), wait=2.5, others=1.4, built=machine((12.0, 24.0))), "in 4 of 10 s of fault"),
+        (machine(stolen=0.5), "the machine beneath this one took 0.5 of 2 cores away"),
+    ],
+    ids=["other work", "in the fault", "a hypervisor"],
+)
+def test_the_host_gate_shuts_where_others_kept_the_run_from_a_core(built: HistoryBuilder, said: str) -> None:
+    gate = host_gate(built.build())
+    assert (gate.open, said in gate.because) == (False, True), gate.because
+    assert "run where nothing else does" in gate.because
+    assert gate.evidence
+
+
+def test_a_service_that_a_fault_starves_is_not_starved_by_others() -> None:
+    """Held down to a share of a core it waits most of its time: that is the fault's doing, whatever else runs."""
+
+    def held(on: str) -> HistoryBuilder:
+        built = HistoryBuilder().load("checkout", rate=80).fault("cpu", on=on)
+        built.metric("service_turns", None, 400.0, source="orders").metric("service_wait", None, 4.0, source="orders")
+        return machine(others=0.9, service="payments.1", built=built)
+
+    assert host_gate(held("orders").build()).open
+    assert not host_gate(held("payments.2").build()).open
+
+
+def test_a_generator_that_is_behind_says_whose_fault_that_is() -> None:
+    behind = healthy().load("checkout", "fault", rate=80, send_lag=0.5)
+    assert "give it more workers" in generator_gate(machine(built=behind.copy()).build()).because
+    beside = generator_gate(machine(wait=5.0, others=1.5, built=behind.copy()).build()).because
+    assert "other work on this machine used 1.5 of 2 cores: stop that work" in beside
+    full = generator_gate(machine(wait=5.0, others=0.0, built=behind.copy()).build()).because
+    assert "the run's own processes filled this machine: ask for a lower rate, or send from another" in full
+
+
+def test_the_limits_are_those_that_the_docs_state() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "judging.md").read_text(encoding="utf-8")
+    stated = [
+        f"{GENERATOR_LIMITS['send_lag_p99'] * 1000:g} ms", f"{GENERATOR_LIMITS['loop_lag'] * 1000:g} ms",
+        f"{GENERATOR_LIMITS['loop_stood']:.0%} of a phase", f"{GENERATOR_LIMITS['cpu']:.0%} of a core",
+        f"{HOST_LIMITS['wait'] * 1000:g} ms each time", f"{HOST_LIMITS['others']:.0%} of the cores",
+        f"{HOST_LIMITS['stolen']:.0%} of the cores", f"{HOST_LIMITS['starved']:.0%} of a phase",
+    ]  # fmt: skip
+    assert [limit for limit in stated if limit not in text] == []
 
 
 def test_the_samples_gate_shuts_where_a_window_has_no_load() -> None:

@@ -56,7 +56,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the experiment could tell at all. Never mixed with findings."""
 
     gate: str
-    """steady state · generator · trace · parts alive · samples · clock · judge · interrupted."""
+    """steady state · generator · host · trace · parts alive · samples · clock · judge · interrupted."""
     open: bool
     because: str
     evidence: tuple[Span, ...] = ()

@@ -28,12 +28,13 @@ class Replicas(Probe):
     """Time between two looks."""
 
     def run(self, system: System, emit: Emit, stop: threading.Event) -> None:
-        watched = {replica: True for replica in system.replicas() if replica.pids()}
+        alive_now = {replica: replica.alive() for replica in system.replicas()}
+        watched = {replica: alive for replica, alive in alive_now.items() if not alive or replica.pids()}
         while not stop.wait(self.every):
             for replica, was_alive in watched.items():
                 alive = replica.alive()
                 if alive != was_alive:
                     watched[replica] = alive
-                    kind, text = ("started", "it was started again") if alive else ("exited", "its process ended")
+                    kind, text = ("started", "its process was started") if alive else ("exited", "its process ended")
                     about = {"replica": replica.name}
                     emit(Event(at=time.monotonic(), source="probe.replicas", kind=kind, text=text, about=about))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 from pydantic import Field
@@ -12,11 +13,17 @@ from pydantic import Field
 from chaoskit.interfaces import Emit, Probe, ReplicaControl, System
 from chaoskit.model.observation import MetricPoint
 from chaoskit.model.units import Duration
+from chaoskit.probes.scheduling import Scheduled, family, scheduled, stolen_and_used
 
 __all__ = ["Resources", "Used", "used_by"]
 
 _TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_HOST = "host"
+_OURS = ""
+"""Stands for the harness itself, which serves no request: what it uses is not others' use, and it may wait."""
+_HOST_EVERY = 1.0
+"""Seconds between two looks at the whole machine: it takes some milliseconds."""
 
 
 class Used(NamedTuple):
@@ -32,8 +39,11 @@ class Used(NamedTuple):
 class Resources(Probe):
     """Read what every replica uses, twice a second, where its processes are on this machine.
 
-    Metrics `service_cpu` (cores), `service_memory` (bytes) and `service_fds` of each replica. Nothing on a system
-    without /proc.
+    Metrics `service_cpu` (cores), `service_memory` (bytes) and `service_fds` of each replica. Once a second also how
+    long its threads stood ready and waited for a core: `service_wait` (seconds a second) in so many `service_turns` (a
+    second). Of source `host` the same of the load worker and the proxy (`host_wait`, `host_turns`), the cores that all
+    processes outside of the run used (`host_others`) and those that a hypervisor took away (`host_stolen`), of
+    `host_cores`. Nothing on a system without /proc.
     """
 
     kind: ClassVar[str] = "resources"
@@ -45,6 +55,8 @@ class Resources(Probe):
         before: dict[str, tuple[float, Used]] = {}
         pids: dict[str, list[int]] = {}
         rounds = 0
+        host = _Host(emit)
+        each = max(1, round(_HOST_EVERY / self.every))
         while not stop.is_set():
             for replica in system.replicas():
                 known = pids.get(replica.name, [])
@@ -52,6 +64,8 @@ class Resources(Probe):
                 if rounds % 10 == 0 or (replica.alive() and not _there(known)):
                     known = pids[replica.name] = replica.pids()
                 self._read(replica, known, before, emit)
+            if rounds % each == 0:
+                host.read(pids)
             rounds += 1
             stop.wait(self.every)
 
@@ -72,6 +86,48 @@ class Resources(Probe):
             point("service_cpu", (used.cpu - last.cpu) / (at - last_at))
         point("service_memory", used.memory)
         point("service_fds", used.descriptors)
+
+
+class _Host:
+    """The machine under the run: what its processes waited for a core, and what others used."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self._before: dict[str, Scheduled] = {}
+        self._used: tuple[float, float, float] | None = None
+
+    def read(self, replicas: Mapping[str, Sequence[int]]) -> None:
+        """Tell what was since the last reading. `replicas` are their processes."""
+        used = stolen_and_used()
+        if used is None:
+            return
+        families = {name: set(pids).union(*(family(pid) for pid in pids[:1])) for name, pids in replicas.items()}
+        services: set[int] = set().union(*families.values()) if families else set()
+        families[_HOST] = set(family(os.getpid())[1:]) - services
+        now = {name: scheduled(pids) for name, pids in families.items()}
+        now[_OURS] = scheduled([os.getpid()])
+        at = now[_HOST].at
+        ran_in_all = 0.0
+        seconds = at - self._used[0] if self._used is not None else 0.0
+        for name, seen in now.items():
+            last = self._before.get(name)
+            if last is None or not seen.threads or not seconds:
+                continue
+            got = seen.since(last)
+            ran_in_all += got.ran
+            kind = "host" if name == _HOST else "service"
+            if name != _OURS:
+                self._point(at, name, f"{kind}_wait", got.waited / seconds)
+                self._point(at, name, f"{kind}_turns", got.turns / seconds)
+        if self._used is not None and seconds and now[_OURS].threads:
+            _, stolen, everything = self._used
+            self._point(at, _HOST, "host_stolen", (used[0] - stolen) / seconds)
+            self._point(at, _HOST, "host_others", max(0.0, used[1] - everything - ran_in_all) / seconds)
+            self._point(at, _HOST, "host_cores", float(os.cpu_count() or 1))
+        self._before, self._used = now, (at, *used)
+
+    def _point(self, at: float, source: str, name: str, value: float) -> None:
+        self._emit(MetricPoint(at=at, source=source, name=name, value=value))
 
 
 def _there(pids: list[int]) -> bool:

@@ -46,6 +46,7 @@ JUDGED = (Phase.BASELINE, Phase.FAULT, Phase.RECOVERY, Phase.LOAD)
 GATES = {
     "steady state": "Was the target well before anything was broken?",
     "generator": "Did the load generator keep up, so that what was measured is the target's doing?",
+    "host": "Had the run a core whenever it had something to do, whatever else the machine did?",
     "trace": "Is there proof that the fault bit?",
     "parts alive": "Did everything stay up that was not meant to break?",
     "samples": "Was there enough load in every window to judge?",
