@@ -22,7 +22,15 @@ from typing import NamedTuple
 from chaoskit.abort import AbortWatch
 from chaoskit.errors import CouldNotRun, CouldNotTell, UsageError
 from chaoskit.experiment import Experiment
-from chaoskit.gates import clock_gate, generator_gate, parts_gate, samples_gate, steady_gate, trace_gates
+from chaoskit.gates import (
+    clock_gate,
+    generator_gate,
+    host_gate,
+    parts_gate,
+    samples_gate,
+    steady_gate,
+    trace_gates,
+)
 from chaoskit.injection import Injection
 from chaoskit.interfaces import Address, Deployer, Fault, Probe, System
 from chaoskit.interrupt import Interrupt, Interrupted
@@ -438,7 +446,8 @@ def judge(
     findings: list[Finding] = []
     if not any(gate.gate == "steady state" for gate in shut):
         shut.append(steady_gate(experiment.bounds(), history))
-    shut += [generator_gate(history), samples_gate(history), clock_gate(history), parts_gate(history, faults)]
+    shut += [generator_gate(history), host_gate(history), samples_gate(history), clock_gate(history)]
+    shut.append(parts_gate(history, faults))
     injected = {span.id for span in history.faults}
     try:
         shut += trace_gates(history, [fault for fault in faults if fault.id in injected])
