@@ -127,8 +127,8 @@ class ProxyControl(Protocol):
     def served_by(self) -> str: ...
     def undo_toxics(self, names: Sequence[str]) -> Undo:
         """The undo of toxics of these names, whether or not they exist yet. Creates nothing."""
-    def undo_enabled(self) -> Undo:
-        """The undo of `set_enabled(False)`."""
+    def undo_enabled(self, by: str = "") -> Undo:
+        """The undo of `set_enabled(False, by)`."""
     def add_toxic(
         self,
         name: str,
@@ -140,8 +140,9 @@ class ProxyControl(Protocol):
     ) -> None:
         """In force when it returns. Toxics that a real Toxiproxy lacks are put on the tap in front of it."""
     def remove_toxic(self, name: str) -> None: ...
-    def set_enabled(self, enabled: bool) -> None:
-        """Close or open the listener; closing cuts what is open."""
+    def set_enabled(self, enabled: bool, by: str = "") -> None:
+        """Close or open the listener; closing cuts what is open. It stays closed until everybody (`by`) who closed it
+        has opened it again."""
 
 
 class ReplicaControl(Protocol):

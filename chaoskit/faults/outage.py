@@ -145,11 +145,11 @@ class Partition(EdgeFault):
     def undo(self, system: System) -> Sequence[Undo]:
         if self.how is How.DROPPED:
             return super().undo(system)
-        return [system.proxy(edge).undo_enabled() for edge in self.edges(system.topology)]
+        return [system.proxy(edge).undo_enabled(self.id) for edge in self.edges(system.topology)]
 
     def _inject_on(self, system: System, edge: Edge) -> None:
         if self.how is How.REFUSED:
-            system.proxy(edge).set_enabled(False)
+            system.proxy(edge).set_enabled(False, by=self.id)
         else:
             super()._inject_on(system, edge)
 

@@ -36,6 +36,8 @@ class Control:
         self._served_by = served_by
         self._tap = tap
         self._real = real
+        self._closed_by: set[str] = set()
+        self._lock = threading.Lock()
 
     @property
     def edge(self) -> Edge:
@@ -60,8 +62,8 @@ class Control:
     def undo_toxics(self, names: Sequence[str]) -> Undo:
         return toxics_undo(self._edge.name, self._places(), names)
 
-    def undo_enabled(self) -> Undo:
-        return enabled_undo(self._edge.name, self._places())
+    def undo_enabled(self, by: str = "") -> Undo:
+        return enabled_undo(self._edge.name, self._places(), by)
 
     def add_toxic(
         self,
@@ -79,10 +81,17 @@ class Control:
         for server, proxy in self._inside_out:
             server.client.remove_toxic(proxy, name)
 
-    def set_enabled(self, enabled: bool) -> None:
-        places = self._inside_out
-        for server, proxy in places if enabled else reversed(places):
-            server.client.set_enabled(proxy, enabled)
+    def set_enabled(self, enabled: bool, by: str = "") -> None:
+        with self._lock:
+            if enabled:
+                self._closed_by.discard(by)
+            else:
+                self._closed_by.add(by)
+            if enabled and self._closed_by:
+                return
+            places = self._inside_out
+            for server, proxy in places if enabled else reversed(places):
+                server.client.set_enabled(proxy, enabled)
 
 
 class Mesh:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from chaoskit.errors import ProxyError, UndoError
 from chaoskit.interfaces import System, UndoOwner
@@ -90,12 +91,19 @@ class RemoveToxics(UndoOwner):
 
 
 class EnableProxy(UndoOwner):
-    """Opens listeners again; the innermost first, so that a caller never meets half a way."""
+    """Opens listeners again; the innermost first, so that a caller never meets half a way. In a live run, one that
+    another fault holds closed stays so until that is out too."""
 
     kind = "proxy.enabled"
 
     @classmethod
-    def apply_undo(cls, undo: Undo, system: System | None) -> None:  # noqa: ARG003 - the servers are asked directly
+    def apply_undo(cls, undo: Undo, system: System | None) -> None:
+        if system is not None:
+            edge = next((one for one in system.topology.edges if one.name == undo.args["edge"]), None)
+            if edge is not None:
+                with suppress(ProxyError):  # asked again below, where a server of ours that is gone is no trouble
+                    system.proxy(edge).set_enabled(True, by=str(undo.args["by"]))
+                    return
         _everywhere(undo, lambda server, place: server.set_enabled(place.proxy, True))
 
 
@@ -156,13 +164,13 @@ def toxics_undo(edge: str, places: Sequence[Place], names: Sequence[str]) -> Und
     )
 
 
-def enabled_undo(edge: str, places: Sequence[Place]) -> Undo:
-    """Of a closed listener."""
+def enabled_undo(edge: str, places: Sequence[Place], by: str) -> Undo:
+    """Of a listener that `by` closed."""
     by_hand = "; ".join(f"curl -d '{{\"enabled\":true}}' '{place.shown}/proxies/{place.proxy}'" for place in places)
     return Undo(
         id=f"proxy.enabled {edge}",
         owner=EnableProxy.kind,
-        args={"places": [place.to_json() for place in places]},
+        args={"places": [place.to_json() for place in places], "edge": edge, "by": by},
         says=f"open the listener of {edge} again: {by_hand}",
     )
 

@@ -104,8 +104,8 @@ class FakeProxy:
             args={"edge": self._edge.name, "names": list(names)},
         )
 
-    def undo_enabled(self) -> Undo:
-        return Undo(id=f"enabled {self._edge.name}", owner="fake.enabled", args={"edge": self._edge.name})
+    def undo_enabled(self, by: str = "") -> Undo:
+        return Undo(id=f"enabled {self._edge.name}", owner="fake.enabled", args={"edge": self._edge.name, "by": by})
 
     def add_toxic(
         self,
@@ -125,7 +125,7 @@ class FakeProxy:
         self.toxics.pop(name, None)
         self.done.append(f"remove {name}")
 
-    def set_enabled(self, enabled: bool) -> None:
+    def set_enabled(self, enabled: bool, by: str = "") -> None:
         self.enabled = enabled
         self.done.append("enable" if enabled else "disable")
 

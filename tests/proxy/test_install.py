@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import platform
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -31,14 +33,18 @@ def program(path: Path, text: str) -> Path:
 
 
 def released(monkeypatch: pytest.MonkeyPatch, data: bytes, digest: str = "") -> None:
-    system, machine = platform.system().lower(), platform.machine().lower()
-    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)
-    name = f"toxiproxy-server-{system}-{arch}"
-    sums = f"{'0' * 64}  other\n{digest or hashlib.sha256(data).hexdigest()}  {name}\n".encode()
-    files = {f"/v2.12.0/{name}": data, "/v2.12.0/checksums.txt": sums}
+    """A release that has `data` as its server for every platform, and the hash that is known of it."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as packed:
+        member = tarfile.TarInfo("toxiproxy-server")
+        member.size = len(data)
+        packed.addfile(member, io.BytesIO(data))
+    known = digest or hashlib.sha256(archive.getvalue()).hexdigest()
+    monkeypatch.setattr(module, "_SHA256", dict.fromkeys(module._SHA256, known))
 
     def download(url: str) -> bytes:
-        return files[url[url.index("/v2.12.0") :]]
+        assert "/v2.12.0/toxiproxy_2.12.0_" in url and url.endswith(".tar.gz")
+        return archive.getvalue()
 
     monkeypatch.setattr(module, "_download", download)
 
@@ -79,6 +85,14 @@ def test_a_release_with_another_hash_is_refused(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(MissingPart) as caught:
         install()
     assert "SHA-256" in caught.value.detail and not cached_path().exists()
+
+
+def test_a_platform_without_a_release_is_told_which_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    with pytest.raises(MissingPart) as caught:
+        install()
+    assert "riscv64" in caught.value.detail and "linux_arm64" in caught.value.detail
 
 
 def test_where_no_way_works_every_reason_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

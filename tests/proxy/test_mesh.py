@@ -192,6 +192,20 @@ def test_a_partition_refuses_and_its_undo_opens_again(stage: Stage) -> None:
     assert stage.call()[0] == 200
 
 
+def test_of_two_partitions_of_one_edge_the_last_to_go_opens_it(stage: Stage) -> None:
+    undos = [stage.control.undo_enabled(by) for by in ("short", "long")]
+    for by in ("short", "long"):
+        stage.control.set_enabled(False, by)
+    stage.control.set_enabled(True, "short")
+    stage.control.set_enabled(True, "short")  # twice is once
+    assert stage.call()[0] == 0
+    stage.control.set_enabled(True, "long")
+    assert stage.call()[0] == 200
+    stage.control.set_enabled(False, "long")
+    by_hand(undos[0])  # whoever comes after the run opens it, whoever closed it
+    assert stage.call()[0] == 200
+
+
 def test_a_refusal_of_the_server_is_an_error_with_its_words(stage: Stage) -> None:
     stage.control.add_toxic("twice", "noop")
     with pytest.raises(ProxyError, match="toxic already exists"):
