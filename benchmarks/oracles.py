@@ -1,12 +1,19 @@
 """Whether the oracles are right: `python benchmarks/oracles.py [TIMES] [EXPERIMENT ...]`.
 
 A panel of small services (benchmarks/panel), each with one defect, and a healthy one for every question: each is run
-TIMES times (default 1, about a quarter of an hour), another seed each time. Printed are every miss when it happens, a
-confusion matrix at the end, and how long judging an hour at 1,000 requests a second takes.
+TIMES X what was missed, and how long judging an hour at 1,000 requests a second takes.
+
+    --healthy TIMES      runs of the healthy service against itself instead (benchmarks/panel/healthy.yaml): any claim
+                         that is refuted is a false alarm
+    --keep FILE          also append every verdict to FILE, a line of JSON each: a panel may be run in slices
+    --seed NUMBER        seed of the first turn (default 1)
+    --table FILE ...     run nothing: print the tables of what was kept
+    --speed              run nothing: how long judging takes
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import shutil
@@ -14,10 +21,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import chaoskit
+from chaoskit.gates import clock_gate, generator_gate, host_gate, parts_gate, samples_gate, steady_gate
 from chaoskit.hypotheses.availability import Availability
 from chaoskit.hypotheses.breaker import Breaker
 from chaoskit.hypotheses.error_rate import ErrorRate
@@ -28,68 +37,128 @@ from chaoskit.hypotheses.retries import Retries
 from chaoskit.hypotheses.throughput import Throughput
 from chaoskit.model.histogram import encode
 from chaoskit.model.history import FaultSpan, History, Phase, SteadyBound
-from chaoskit.model.observation import LoadSlot, Observation, ProbeResult, TapCall, TapSlot
+from chaoskit.model.observation import LoadSlot, MetricPoint, Observation, ProbeResult, TapCall, TapSlot
 from chaoskit.testing import SHOP_EDGES, topology_of
 
 PANEL = Path(__file__).resolve().parent / "panel" / "experiments"
+ITSELF = PANEL.parent / "healthy.yaml"
 HEALTHY = "healthy"
 COLUMNS = ("supported", "refuted by the right claim", "refuted by another", "could not tell")
+BOUND = 2.0
+"""Seconds that judging an hour may take."""
+
+
+class Judged(NamedTuple):
+    """One run, and what was said."""
+
+    experiment: str
+    variant: str
+    seed: int
+    column: str
+    told: str
+    took: float
+
+    @property
+    def row(self) -> str:
+        return HEALTHY if self.variant == HEALTHY else "with a defect"
+
+    @property
+    def right(self) -> bool:
+        return self.column == (COLUMNS[0] if self.variant == HEALTHY else COLUMNS[1])
 
 
 def main(arguments: list[str]) -> int:
-    """0 where every verdict was right."""
-    times = int(arguments[0]) if arguments else 1
-    files = [PANEL / f"{name}.yaml" for name in arguments[1:]] or sorted(PANEL.glob("*.yaml"))
-    if not shutil.which("prometheus"):
+    """0 where every verdict was right and judging was quick enough."""
+    asked = options().parse_args(arguments)
+    if asked.speed:
+        return 0 if told_speed() <= BOUND else 1
+    if asked.table:
+        lines = [line for file in asked.table for line in file.read_text(encoding="utf-8").splitlines()]
+        return show([Judged(**json.loads(line)) for line in lines])
+    found = []
+    for turn in range(asked.seed, asked.seed + (asked.healthy or asked.times)):
+        for file, variant in [(ITSELF, HEALTHY)] if asked.healthy else panel(asked.experiments):
+            found.append(one := judged(file, variant, seed=turn))
+            if asked.keep:
+                with asked.keep.open("a", encoding="utf-8") as kept:
+                    kept.write(json.dumps(one._asdict()) + "\n")
+            if not one.right:
+                print(f"turn {turn}: {one.experiment}: {one.variant}: {one.told}", flush=True)
+        print(f"turn {turn}: {sum(one.right for one in found)} of {len(found)} right", flush=True)
+    wrong = show(found)
+    return 1 if wrong or (not asked.healthy and told_speed() > BOUND) else 0
+
+
+def options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("times", nargs="?", type=int, default=1)
+    parser.add_argument("experiments", nargs="*")
+    parser.add_argument("--healthy", type=int, default=0, metavar="TIMES")
+    parser.add_argument("--keep", type=Path, metavar="FILE")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--table", type=Path, nargs="+", metavar="FILE")
+    parser.add_argument("--speed", action="store_true")
+    return parser
+
+
+def panel(names: Sequence[str]) -> list[tuple[Path, str]]:
+    """Every variant of the experiments (all that this machine can run, where none is named)."""
+    files = [PANEL / f"{name}.yaml" for name in names] or sorted(PANEL.glob("*.yaml"))
+    if not names and not shutil.which("prometheus"):
         print("without alert.yaml: there is no Prometheus on this machine")
         files = [file for file in files if file.stem != "alert"]
-    matrix: Counter[tuple[str, str]] = Counter()
-    misses: Counter[str] = Counter()
-    started = time.monotonic()
-    for turn in range(1, times + 1):
-        for file in files:
-            for variant in chaoskit.load(file).variants:
-                row, column, told = judged(file, variant, seed=turn)
-                matrix[row, column] += 1
-                if column != (COLUMNS[0] if row == HEALTHY else COLUMNS[1]):
-                    misses[f"{file.stem}: {variant}"] += 1
-                    print(f"turn {turn}: {file.stem}: {variant}: {told}", flush=True)
-        print(f"turn {turn} of {times} after {time.monotonic() - started:.0f} s", flush=True)
-    show(matrix)
-    for name, count in misses.most_common():
-        print(f"missed {count} of {times}: {name}")
-    print(f"judging an hour at 1,000 requests/s by ten hypotheses: {speed():.2f} s of CPU (bound: 2 s)")
-    return 1 if misses else 0
+    return [(file, variant) for file in files for variant in chaoskit.load(file).variants]
 
 
-def judged(file: Path, variant: str, *, seed: int) -> tuple[str, str, str]:
-    """(row, column) of the matrix for one run, and what was said."""
-    row = HEALTHY if variant == HEALTHY else "with a defect"
-    command = [sys.executable, "-m", "chaoskit", "run", str(file), "--variant", variant, "--seed", str(seed)]
-    done = subprocess.run([*command, "--json", "--quiet"], capture_output=True, text=True, check=False)
+def judged(file: Path, variant: str, *, seed: int) -> Judged:
+    """Run one variant (the whole file where it has none)."""
+    began = time.monotonic()
+    command = [sys.executable, "-m", "chaoskit", "run", str(file), "--seed", str(seed), "--json", "--quiet"]
+    command += [] if file == ITSELF else ["--variant", variant]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     runs: list[dict[str, Any]] = json.loads(done.stdout)["runs"] if done.stdout else []
-    if not runs:
-        return row, COLUMNS[3], f"could not be carried out ({done.returncode}): {done.stderr[-500:]}"
-    run = runs[0]
+    if runs:
+        column, told = column_of(runs[0])
+    else:
+        column, told = COLUMNS[3], f"could not be carried out ({done.returncode}): {done.stderr[-500:]}"
+    return Judged(file.stem, variant, seed, column, told, time.monotonic() - began)
+
+
+def column_of(run: dict[str, Any]) -> tuple[str, str]:
+    """Where a run belongs in the matrix, and its findings (or the gates that were shut)."""
     shut = [f"gate {gate['gate']}: {gate['because']}" for gate in run["gates"] if not gate["open"]]
     told = [f"{found['hypothesis']} {found['verdict']}: {found['because']}" for found in run["findings"]]
     said = "\n  ".join([f"{run['verdict']} ({run['folder']})", *(shut or told)])
     if run["verdict"] == "inconclusive":
-        return row, COLUMNS[3], said
+        return COLUMNS[3], said
     if run["verdict"] == "supported":
-        return row, COLUMNS[0], said
-    return row, COLUMNS[1 if run["as_expected"] else 2], said
+        return COLUMNS[0], said
+    return COLUMNS[1 if run["as_expected"] and run["expected"] == "refuted" else 2], said
 
 
-def show(matrix: Counter[tuple[str, str]]) -> None:
-    width = max(len(column) for column in COLUMNS)
-    print(f"{'':15}" + "".join(f"{column:>{width + 2}}" for column in COLUMNS))
-    for row in (HEALTHY, "with a defect"):
-        print(f"{row:15}" + "".join(f"{matrix[row, column]:>{width + 2}}" for column in COLUMNS))
+def show(found: Sequence[Judged]) -> int:
+    """Print the tables; returns how many verdicts were wrong."""
+    matrix = Counter((one.row, one.column) for one in found)
+    print(f"\n| service | runs | {' | '.join(COLUMNS)} |\n|---|--:|{'--:|' * len(COLUMNS)}")
+    for row in dict.fromkeys(one.row for one in sorted(found, key=lambda one: one.variant != HEALTHY)):
+        counts = [matrix[row, column] for column in COLUMNS]
+        print(f"| {row} | {sum(counts)} | {' | '.join(map(str, counts))} |")
+    cases = Counter((one.experiment, one.variant) for one in found)
+    missed = Counter((one.experiment, one.variant) for one in found if not one.right)
+    print(f"\n{len(cases)} services and questions, {sum(one.took for one in found) / 60:.0f} minutes of runs.")
+    for (experiment, variant), count in missed.most_common():
+        print(f"- missed {count} of {cases[experiment, variant]}: {experiment}: {variant}")
+    return sum(missed.values())
+
+
+def told_speed() -> float:
+    took = speed()
+    print(f"judging an hour at 1,000 requests/s by ten hypotheses and all gates: {took:.2f} s of CPU (bound {BOUND:g} s)")
+    return took
 
 
 def speed() -> float:
-    """Seconds of CPU that ten hypotheses take over an hour at 1,000 requests/s."""
+    """Seconds of CPU that ten hypotheses and the gates take over an hour at 1,000 requests/s."""
     history = an_hour()
     claims = [
         Latency(p95=0.4, p99=1.0),
@@ -106,6 +175,10 @@ def speed() -> float:
     began = time.process_time()
     for claim in claims:
         claim.judge(history)
+    for gate in (generator_gate, host_gate, samples_gate, clock_gate):
+        gate(history)
+    parts_gate(history, ())
+    steady_gate(history.steady_state, history)
     return time.process_time() - began
 
 
@@ -136,6 +209,10 @@ def an_hour() -> History:
             seen.append(tap)
     for number in range(14_400):
         seen += [ProbeResult(at=number / 4, name=name, ok=True) for name in ("orders/ready", "orders/live")]
+    own = {"host_others": 0.1, "host_stolen": 0.0, "host_cores": 2.0, "host_wait": 0.04, "host_turns": 900.0}
+    own |= {"generator_cpu": 0.2, "generator_loop_lag": 0.005}
+    for second in range(3600):
+        seen += [MetricPoint(at=float(second), source="host", name=name, value=value) for name, value in own.items()]
     windows = {
         Phase.WARMUP: [(0.0, 10.0)],
         Phase.BASELINE: [(10.0, 610.0)],
