@@ -1,7 +1,8 @@
 """Whether the oracles are right: `python benchmarks/oracles.py [TIMES] [EXPERIMENT ...]`.
 
 A panel of small services (benchmarks/panel), each with one defect, and a healthy one for every question: each is run
-TIMES X what was missed, and how long judging an hour at 1,000 requests a second takes.
+TIMES times (default 1, some thirteen minutes), another seed each time. Every miss is printed when it happens; at the
+end, in Markdown, a confusion matrix, what was missed, and how long judging an hour at 1,000 requests a second takes.
 
     --healthy TIMES      runs of the healthy service against itself instead (benchmarks/panel/healthy.yaml): any claim
                          that is refuted is a false alarm
@@ -153,7 +154,7 @@ def show(found: Sequence[Judged]) -> int:
 
 def told_speed() -> float:
     took = speed()
-    print(f"judging an hour at 1,000 requests/s by ten hypotheses and all gates: {took:.2f} s of CPU (bound {BOUND:g} s)")
+    print(f"judging an hour at 1,000 requests/s by ten hypotheses and all gates: {took:.2f} s of CPU (at most {BOUND:g})")
     return took
 
 
