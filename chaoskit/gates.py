@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from chaoskit.interfaces import Fault
 from chaoskit.model.history import History, Phase, Span, SteadyBound
+from chaoskit.model.observation import SLOT
 from chaoskit.model.units import duration_text
 from chaoskit.model.verdict import Gate
 
@@ -270,7 +271,11 @@ def trace_gates(history: History, faults: Sequence[Fault]) -> list[Gate]:
 def clock_gate(history: History) -> Gate:
     """Whether every foreign clock could be read to within one slot."""
     for event in history.events("clock"):
-        if float(event.about.get("uncertainty", "0")) > 0.1:
+        try:
+            known = float(event.about.get("uncertainty", "0")) <= SLOT
+        except ValueError:
+            known = False
+        if not known:
             return Gate(gate="clock", open=False, because=event.text, evidence=((event.at, event.at),))
     because = "every stamp is of this host's monotonic clock, or within one slot of it"
     return Gate(gate="clock", open=True, because=because)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
@@ -77,7 +78,7 @@ class Alert(Hypothesis):
         return f"{self.alert} {', '.join(parts)}"
 
     def judge(self, history: History) -> Finding:
-        seen = history.metric("alert", alert=self.alert)
+        seen = [point for point in history.metric("alert", alert=self.alert) if math.isfinite(point.value)]
         spans = [span for phase in self.phases for span in history.windows.get(phase, [])]
         inside = [point for point in seen if any(start <= point.at < end for start, end in spans)]
         total = sum(end - start for start, end in spans)

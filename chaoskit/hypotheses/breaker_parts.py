@@ -197,9 +197,12 @@ def openings(frame: Frame, most: int) -> Part:
 
 def metric(frame: Frame, *, must_agree: bool) -> list[Part]:
     """What the caller's metric says of it is what crosses the edge, but for the delay of reading a metric."""
-    said = frame.lane.said
-    if not said:
+    told = [span for span in frame.lane.said if span.state != "unknown"]
+    known = sum(max(0.0, min(s.end, b) - max(s.start, a)) for s in told for a, b in frame.spans)
+    total = sum(end - start for start, end in frame.spans)
+    if not told or known < total / 2:
         missing = f"is told by no metric of {frame.lane.caller}"
+        missing += f" for {amount(total - known, 's')} of {amount(total, 's')}" if told else ""
         return [Part(Verdict.INCONCLUSIVE, missing)] if must_agree else []
     apart = _apart(frame.lane)
     if not apart:

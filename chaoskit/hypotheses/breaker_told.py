@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import isfinite
 
 from pydantic import model_validator
 
@@ -12,6 +13,9 @@ from chaoskit.model.history import History
 from chaoskit.model.undo import JSON
 
 __all__ = ["ToldBy"]
+
+_STANDS = 3.0
+"""Seconds for which one sample stands: metrics are read once a second, and one that is gone for longer says nothing."""
 
 
 class ToldBy(Setting):
@@ -50,18 +54,27 @@ class ToldBy(Setting):
             for point in history.metric(self.query or self.metric)
             if point.source == source and self.labels.items() <= point.labels.items()
         ]
-        end = max((end for _, end in history.view_spans), default=0.0)
+        last = max((end for _, end in history.view_spans), default=0.0)
         found: list[BreakerSpan] = []
-        for point in points:
-            state = self._state(point.value)
-            if found and found[-1].state == state:
-                continue
-            if found:
-                found[-1] = BreakerSpan(found[-1].start, point.at, found[-1].state)
-            found.append(BreakerSpan(point.at, end, state))
-        return tuple(found)
+        for point, until in zip(points, [*(point.at for point in points[1:]), max(last, 0.0)], strict=False):
+            told = min(until, point.at + _STANDS)
+            found.append(BreakerSpan(point.at, told, self._state(point.value)))
+            if until > told:
+                found.append(BreakerSpan(told, until, "unknown"))
+        return tuple(_joined(found))
 
     def _state(self, value: float) -> str:
-        if value != value:
+        if not isfinite(value):
             return "unknown"
         return "open" if value == self.open else "half_open" if value == self.half_open else "closed"
+
+
+def _joined(spans: Sequence[BreakerSpan]) -> list[BreakerSpan]:
+    """Spans on end of the same state as one."""
+    found: list[BreakerSpan] = []
+    for span in spans:
+        if found and found[-1].state == span.state:
+            found[-1] = BreakerSpan(found[-1].start, span.end, span.state)
+        else:
+            found.append(span)
+    return found
