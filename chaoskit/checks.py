@@ -1,6 +1,7 @@
-"""What can be known to fail before anything starts: names, the blast radius, the deployer's powers, enough samples.
+"""What can be known to fail before anything starts: names, files, the blast radius, the deployer's powers, samples.
 
-Pure functions of an experiment and its target. Paths are those of the file, so that `reading` can say the line.
+Pure functions of an experiment, its target, and which files are there. Paths are those of the file, so that `reading`
+can say the line.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import NamedTuple
 
 from chaoskit.document import Path_
@@ -76,6 +78,21 @@ class _Checks:
                 yield from self._claim(path, item)
         yield from self._variants()
         yield from self._aborts()
+        yield from self._files()
+
+    def _files(self) -> Iterator[Mistake]:
+        """Every file that the load names is there, beside the experiment."""
+        load = self.experiment.load
+        named: list[tuple[Path_, str]] = [(("load", "locustfile"), load.locustfile)] if load.locustfile else []
+        named += [(("load", "listeners", place), name) for place, name in enumerate(load.listeners)]
+        for name, feed in load.data.items():
+            named += [(("load", "data", name, key), path) for key in ("csv", "jsonl") if (path := getattr(feed, key))]
+        root = self.experiment.file.parent if self.experiment.file else Path()
+        for path, name in named:
+            wanted = root / Path(name).expanduser()
+            if not wanted.is_file():
+                beside = [one.name for one in wanted.parent.iterdir()] if wanted.parent.is_dir() else []
+                yield Mistake(path, f"there is no file {wanted}", did_you_mean(wanted.name, beside, all_of_them=False))
 
     # ------------------------------------------------------------------------------------------------------- faults
 

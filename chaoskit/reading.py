@@ -173,12 +173,13 @@ class _ExperimentReading:
         for key, folder in LISTS.items():
             if isinstance(fields.get(key), list):
                 fields[key] = self._items(key, folder, fields[key])
-        experiment = self._validated(fields, data)
+        file = Path(self.document.file)
+        experiment = self._validated(fields, data).model_copy(update={"file": file, "source": self.document.text})
         target = self._target(experiment)
         self._tell(check(experiment, target, doubtful=self.doubtful, numbers=self.numbers))
         if self.problems:
             raise FileError(self.problems)
-        return experiment.model_copy(update={"file": Path(self.document.file), "source": self.document.text})
+        return experiment
 
     def _items(self, key: str, folder: str, items: list[Data]) -> list[object]:
         """Those that could be read; `numbers` says which."""

@@ -276,3 +276,14 @@ def test_what_runs_elsewhere_cannot_be_killed(tmp_path: Path) -> None:
     (said,) = told(tmp_path, ("{kind: latency, on: web->api, add: 100ms}", "{kind: kill, on: db}"),
                    ("[web->api]", "[db]"), target=elsewhere)  # fmt: skip
     assert "kill needs to kill what runs as db; process only knows its url" in said
+
+
+def test_files_that_the_load_names_must_be_there(tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("id\n1\n")
+    used = ("path: /page,", 'path: "/page/${who.id}",')
+    found = told(tmp_path, used, ("  requests:", "  listeners: [hook.py]\n  data: {who: {csv: user.csv}}\n  requests:"))
+    assert len(found) == 2
+    assert "it.yaml:5:" in found[0] and "load.listeners[0]" in found[0] and "hook.py" in found[0]
+    assert "load.data.who.csv" in found[1] and "did you mean 'users.csv'" in found[1]
+    (tmp_path / "hook.py").write_text("")
+    load(write(tmp_path, used, ("  requests:", "  listeners: [hook.py]\n  data: {who: {csv: users.csv}}\n  requests:")))
