@@ -108,8 +108,8 @@ def fails_fast(history: History, frame: Frame, allowed: float) -> Part:
     held = p95 <= allowed
     answered = f"within {amount(p95, 's')}" if math.isfinite(p95) else "too late or never"
     because = (
-        f"had {caller} answer 95% of {calls} calls {answered} while it was open,"
-        f" {'at most' if held else 'above'} {duration_text(allowed)}"
+        f"had {caller} answer 95% of {calls} calls {answered} while it was open (first at"
+        f" {seconds_text(opened[0][0])}), {'at most' if held else 'above'} {duration_text(allowed)}"
     )
     return Part(_verdict(held), because, p95, "s", samples=calls, evidence=opened)
 

@@ -20,6 +20,9 @@ from chaoskit.model.verdict import Finding, Verdict
 
 __all__ = ["Bulkhead", "in_flight"]
 
+_ENOUGH = 20
+"""Calls below which nothing shows how many could be in flight."""
+
 
 class Bulkhead(LoadClaim):
     """A caller keeps at most so many calls to one dependency in flight, and its other requests do not feel it.
@@ -35,7 +38,7 @@ class Bulkhead(LoadClaim):
 
     Limits: a dependency that answers quickly never fills its slots: break it first. Where the tap kept only some
     calls, what was open is counted by slots of 100 ms. A call that its caller has given up without hanging up still
-    counts. No call at all in a phase is inconclusive.
+    counts. Fewer than 20 calls in a phase are inconclusive.
     """
 
     kind: ClassVar[str] = "bulkhead"
@@ -79,6 +82,10 @@ class Bulkhead(LoadClaim):
             return Part(Verdict.INCONCLUSIVE, because, phase=str(phase), lane=self.edge)
         at, most = max(during, key=lambda entry: entry[1])
         held = most <= self.slots
+        crossed = sum(crossings(history, edges).started.between(start, end) for start, end in spans)
+        if held and crossed < _ENOUGH:
+            because = f"only {crossed} calls crossed {self.edge} in {phase}: it takes {_ENOUGH} to tell how many may"
+            return Part(Verdict.INCONCLUSIVE, because, phase=str(phase), samples=crossed, lane=self.edge)
         because = (
             f"at most {most} calls were in flight on {self.edge} in {phase}, within {self.slots} slots"
             if held

@@ -155,6 +155,13 @@ class Recovery(Claim):
         start = min(fault.injected for fault in history.faults if fault.injected is not None)
         first = min(_notices(history, start), default=None)
         phase = str(Phase.FAULT)
+        if first is None and not _watched(history):
+            because = "nobody could have noticed the fault: no readiness was asked, no breaker and no alert told anything"
+            return [Part(Verdict.INCONCLUSIVE, because, phase=phase)]
+        until = max((end for spans in history.windows.values() for _, end in spans), default=start)
+        if first is None and until - start < self.noticed_within:
+            because = f"nothing noticed the fault in the {amount(until - start, 's')} that were watched: too short"
+            return [Part(Verdict.INCONCLUSIVE, because, phase=phase)]
         if first is None:
             because = "nothing noticed the fault: no readiness said no, no breaker opened, no alert fired"
             return [
@@ -174,6 +181,8 @@ class Recovery(Claim):
             return []
         phases = (Phase.BASELINE, Phase.FAULT, Phase.RECOVERY)
         view = history.between([span for phase in phases for span in history.windows.get(phase, [])]).load()
+        if not view.requests:
+            return [Part(Verdict.INCONCLUSIVE, "no request was planned: there was no error budget to spend")]
         allowed = (1.0 - self.objective) * view.requests
         spent = view.failures / allowed if allowed else math.inf if view.failures else 0.0
         held = spent <= 1.0
@@ -183,6 +192,12 @@ class Recovery(Claim):
         )
         verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
         return [Part(verdict, because, spent, "share", None, "", view.requests, view.spans)]
+
+
+def _watched(history: History) -> bool:
+    """Whether there was anybody who could have noticed a fault."""
+    asked = any(name.endswith("/ready") for name in history.probe_names())
+    return asked or bool(history.breaker_changes()) or bool(history.metric("alert"))
 
 
 def _notices(history: History, start: float) -> list[tuple[float, str]]:

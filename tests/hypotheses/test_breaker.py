@@ -48,6 +48,7 @@ def flapping() -> HistoryBuilder:
         (FULL, with_breaker(fails_in=0.5), Verdict.REFUTED, "answer 95% of"),
         (FULL, with_breaker(calls_at_trial=20), Verdict.REFUTED, "let 20 calls cross when it tried again"),
         (FULL, with_breaker(trials=(9.5, 11.0, 12.5, 14.0, 15.5, 17.0)), Verdict.REFUTED, "not the 2.3 s that are"),
+        (FULL, with_breaker(trials=(14.0,), closing_trial=20.0), Verdict.REFUTED, "not the 2.3 s that are claimed"),
         (FULL, with_breaker(trials=(), closing_trial=None), Verdict.REFUTED, "had not closed 6 s after"),
         (Breaker(edge=EDGE, closes_within=3.0), with_breaker(closing_trial=22.0), Verdict.REFUTED, "closed 4.2 s"),
         (Breaker(edge=EDGE, openings=1), flapping(), Verdict.REFUTED, "it flaps"),
@@ -58,6 +59,7 @@ def flapping() -> HistoryBuilder:
     ],
     ids=[
         "as it should", "opens late", "never opens", "no breaker", "fails slowly", "herd", "tries too often",
+        "tries too seldom",
         "never tries again", "closes late", "flaps", "opens once", "stays closed", "opens, should not", "full bulkhead",
     ],
 )  # fmt: skip

@@ -65,9 +65,14 @@ LIMIT = RateLimit(of="api", admits=50.0, mark="told")
         (LIMIT, limited(50.0, broken=0.2), REFUTED, "neither admitted nor refused with 429 (status 500: 200)"),
         (LIMIT, limited(54.9), INCONCLUSIVE, "too close to call"),
         (LIMIT, HistoryBuilder().load("api", rate=30), INCONCLUSIVE, "nothing shows a limit"),
+        (LIMIT, limited(50.0).window("fault", (8.0, 10.0)), INCONCLUSIVE, "too short for an interval"),
+        (LIMIT, HistoryBuilder().phases(fault=0).load("api", rate=30), INCONCLUSIVE, "nothing shows a limit"),
     ],
-    ids=["as claimed", "lets more in", "lets less in", "does not say when", "breaks", "close", "not reached"],
-)
+    ids=[
+        "as claimed", "lets more in", "lets less in", "does not say when", "breaks", "close", "not reached", "short",
+        "cut short",
+    ],
+)  # fmt: skip
 def test_rate_limits(claim: Hypothesis, built: HistoryBuilder, verdict: Verdict, said: str) -> None:
     finding = claim.judge(built.build())
     assert (finding.verdict, said in finding.because) == (verdict, True), finding.because
@@ -119,8 +124,9 @@ WALL = Bulkhead(edge=EDGE, slots=20, of="catalogue")
         (WALL, healthy().calls(EDGE, "fault", rate=80, took=1.0).counts_only(), REFUTED, "above 20 slots"),
         (WALL, healthy().load("catalogue", "fault", rate=40, response=0.6), REFUTED, "p95 of catalogue"),
         (WALL, healthy().calls(EDGE, rate=0), INCONCLUSIVE, "nothing shows how many"),
+        (WALL, healthy().calls(EDGE, "fault", rate=1), INCONCLUSIVE, "only 10 calls crossed orders->payments in fault"),
     ],
-    ids=["holds", "overflows", "overflows, by slots", "leaks", "never called"],
+    ids=["holds", "overflows", "overflows, by slots", "leaks", "never called", "hardly called"],
 )
 def test_bulkheads(claim: Hypothesis, built: HistoryBuilder, verdict: Verdict, said: str) -> None:
     finding = claim.judge(built.build())

@@ -160,9 +160,21 @@ SILENT = Alert(alert="Down", silent=True)
         (ALERT, HistoryBuilder().fault("partition", on=EDGE), INCONCLUSIVE, "Prometheus hardly answered"),
         (SILENT, alarm(), SUPPORTED, "Down did not fire"),
         (SILENT, alarm((10.0, 11.0)), REFUTED, "where it should have been silent"),
+        (ALERT, alarm().window("fault", (8.0, 10.0)), REFUTED, "did not fire"),
+        (Alert(alert="Down", fires_within=12.0), alarm(), INCONCLUSIVE, "the fault lasted 10 s: too short for Down"),
+        (
+            Alert(alert="Down", resolves_within=9.0),
+            alarm((10.0, 24.0)),
+            INCONCLUSIVE,
+            "6 s after the fault are too short to see Down resolve",
+        ),
+        (Alert(alert="Down", resolves_within=3.0), alarm(), INCONCLUSIVE, "never fired, so it could not resolve"),
     ],
-    ids=["in time", "late", "never", "resolves late", "never resolves", "false alarm", "unknown", "silent", "loud"],
-)
+    ids=[
+        "in time", "late", "never", "resolves late", "never resolves", "false alarm", "unknown", "silent", "loud",
+        "never in a window cut short", "short fault", "short recovery", "nothing to resolve",
+    ],
+)  # fmt: skip
 def test_alerts_are_judged(claim: Hypothesis, built: HistoryBuilder, verdict: Verdict, said: str) -> None:
     finding = claim.judge(built.build())
     assert (finding.verdict, said in finding.because) == (verdict, True), finding.because

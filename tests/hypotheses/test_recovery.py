@@ -106,6 +106,19 @@ def test_how_soon_it_was_noticed(built: HistoryBuilder, verdict: Verdict, said: 
     assert (finding.verdict, said in finding.because) == (verdict, True), finding.because
 
 
+def test_where_nobody_could_notice_or_not_for_long_nothing_shows_that_nobody_did() -> None:
+    blind = HistoryBuilder().steady_state(error_rate=0.01).load("checkout", rate=80).fault("latency", on=EDGE)
+    finding = NOTICED.judge(blind.build())
+    assert (finding.verdict, "nobody could have noticed" in finding.because) == (Verdict.INCONCLUSIVE, True)
+    patient = Recovery(within=3.0, noticed_within=20.0).judge(healthy().build())
+    assert (patient.verdict, "in the 16 s that were watched" in patient.because) == (Verdict.INCONCLUSIVE, True)
+
+
+def test_without_requests_there_is_no_error_budget() -> None:
+    idle = HistoryBuilder().steady_state(error_rate=0.01).fault("latency", on=EDGE)
+    assert "no error budget to spend" in Recovery(within=3.0, objective=0.99).judge(idle.build()).because
+
+
 def test_the_error_budget_that_was_spent() -> None:
     history = failing((8.0, 9.0)).build()
     kept = Recovery(within=3.0, objective=0.95).judge(history)
