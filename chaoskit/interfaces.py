@@ -390,6 +390,13 @@ class Fault(Setting, ABC):
         """The same with the run's seed for its own choices, where it was not given one of its own."""
         return self
 
+    def undo_arranged(self, system: System) -> Sequence[Undo]:
+        """Names what `arrange` does, and how it is set right in the end. Pure, as `undo`."""
+        return ()
+
+    def arrange(self, system: System) -> None:
+        """What must be so before the load begins, for a fault that is a change from it (most need nothing)."""
+
     def resolve(self, baseline: History) -> Fault:
         """Relative settings made absolute from what the baseline measured. Raises CouldNotTell where the baseline's
         spread is larger than the fault."""

@@ -19,6 +19,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from chaoskit.abort import AbortWatch
 from chaoskit.errors import CouldNotRun, CouldNotTell, UsageError
 from chaoskit.experiment import Experiment
@@ -31,7 +33,7 @@ from chaoskit.gates import (
     steady_gate,
     trace_gates,
 )
-from chaoskit.injection import Injection
+from chaoskit.injection import Injection, apply_undo
 from chaoskit.interfaces import Address, Deployer, Fault, Probe, System
 from chaoskit.interrupt import Interrupt, Interrupted
 from chaoskit.load.driver import LoadDriver
@@ -128,6 +130,7 @@ class _Runner:
         self.aborts = AbortWatch(experiment.abort_when)
         self.seen = _Seen(faults=experiment.faults)
         self.t0 = 0.0
+        self._arranged: list[Undo] = []
         self.captured: dict[str, str] = {}
         """What the setup's answers held, for the load."""
         self._check()
@@ -188,6 +191,7 @@ class _Runner:
         system = self._deploy(stage)
         with self.interrupt.breakable():
             self.captured = carry_out_steps(self.experiment.setup, system.entry())
+            self._arrange(stage, system)
         stage.watch(self._probes())
         self._begin(stage)
         self._phase(Phase.WARMUP, spans)
@@ -240,6 +244,15 @@ class _Runner:
         if failure:
             raise failure[0]
         return system
+
+    def _arrange(self, stage: Stage, system: System) -> None:
+        """What faults need to be so before the load begins; set right when they are out."""
+        for fault in self.experiment.faults:
+            for undo in fault.undo_arranged(system):
+                arranged = replace(undo, id=f"{fault.id} before: {undo.id}")
+                stage.will_undo(arranged)
+                self._arranged.append(arranged)
+            fault.arrange(system)
 
     _preparing: threading.Thread
     driver: LoadDriver | None = None
@@ -343,6 +356,11 @@ class _Runner:
         """Faults out, load down. The stage itself comes down after it."""
         for injection in self.seen.injections:
             injection.withdraw()
+        while self._arranged:  # a replica of ours that was stopped needs nothing: all of them stop now
+            undo = self._arranged.pop()
+            with suppress(Exception):  # what fails stays in the journal: the guardian tries again, and tells
+                apply_undo(undo, None)
+                stage.undone(undo.id)
         if self.driver is not None:
             self._preparing.join(5.0)
             self.driver.stop()

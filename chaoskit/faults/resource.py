@@ -9,11 +9,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from chaoskit.errors import CouldNotRun
 from chaoskit.faults.edge import toxic_name
 from chaoskit.faults.evidence import Bite, size_text
+from chaoskit.faults.hogs import hog_undo, start_hogs
 from chaoskit.faults.limits import (
     Group,
     duty_cycle,
@@ -53,40 +54,60 @@ class ResourceFault(ServiceFault):
 
 
 class Cpu(ResourceFault):
-    """Leave a service with a share of one core.
+    """Leave a service with a share of one core, or give it busy neighbours.
 
     What it does
-        Holds all processes of each replica together down to `to` of one core: by a cgroup where we may make one, else
-        by stopping them whenever they have used their share.
+        With `to`: holds all processes of each replica together down to `to` of one core, by a cgroup where we may make
+        one, else by stopping them whenever they have used their share. With `hog`: keeps each replica on one of its
+        cores, and starts so many processes there that never rest. The kernel shares it out: a service that needs less
+        than its part hardly notices.
 
     What it reveals
         Queues that grow with a slow service, timeouts that count its waiting too, health checks that starve with it.
 
     Example
         {kind: cpu, on: payments.1, to: 10%}
+        {kind: cpu, on: payments.1, hog: 4}
 
     Undone by
-        Moving its processes back to their own cgroup; or SIGCONT.
+        Moving its processes back to their own cgroup; or SIGCONT; or ending the neighbours, and all cores again.
     """
 
     kind: ClassVar[str] = "cpu"
 
-    to: Share = Field(gt=0.0)
+    to: Share | None = Field(default=None, gt=0.0)
     """Share of one core that is left."""
+    hog: int | None = Field(default=None, ge=1, le=64)
+    """Busy neighbours on its core."""
     by: Literal["auto", "cgroup", "signals"] = "auto"
     """How: `auto` takes a cgroup where there is one."""
 
     def says(self) -> str:
+        if self.to is None:
+            return f"{self.hog} busy neighbour{'s'[: self.hog != 1]} on its core"
         return f"cpu held to {self.to * 100:g}% of a core"
 
+    @model_validator(mode="after")
+    def _one_way(self) -> Cpu:
+        if (self.to is None) == (self.hog is None):
+            raise ValueError("expected to: 10% (a share of a core) or hog: 4 (busy neighbours)")
+        return self
+
     def uses(self) -> str:
+        if self.hog is not None:
+            return "busy processes, and sched_setaffinity"
         group = find_group("cpu", os.getpid(), "") if self.by != "signals" else None
         return f"cgroup v{group.version} (cpu)" if group is not None else "SIGSTOP and SIGCONT by turns"
 
     def undo(self, system: System) -> Sequence[Undo]:
         return [self._undo_one(system, replica) for replica in self.controls(system)]
 
+    def _mark(self, system: System, replica: ReplicaControl) -> str:
+        return f"{toxic_name(system, self.id)}-{replica.name}"
+
     def _undo_one(self, system: System, replica: ReplicaControl) -> Undo:
+        if self.hog is not None:
+            return hog_undo(self._mark(system, replica), replica.name, self.pids(replica))
         group = self._group(system, replica)
         if group is not None:
             return group_undo(group)
@@ -100,6 +121,9 @@ class Cpu(ResourceFault):
 
     def inject(self, system: System) -> None:
         for replica in self.controls(system):
+            if self.to is None:
+                start_hogs(self._mark(system, replica), self.pids(replica), self.hog or 1)
+                continue
             group, pids = self._group(system, replica), self.pids(replica)
             if group is None:
                 duty_cycle(self._undo_one(system, replica), pids, self.to)
@@ -115,6 +139,7 @@ class Cpu(ResourceFault):
         said = ""
         if before == before and during == during:
             said = f"{watched.replica} used {before * 100:.3g}% of a core in baseline and {during * 100:.3g}% during"
+        if said and self.to is not None:
             if during > 1.5 * self.to:
                 return Bite(False, f"{said}: it was not held to {self.to * 100:g}%")
             if before > 1.5 * self.to:

@@ -17,7 +17,7 @@ from chaoskit.model.topology import Topology
 from chaoskit.model.units import duration_text
 from chaoskit.model.verdict import Trace
 
-__all__ = ["ServiceFault", "Watched", "exit_bite", "frozen_bite", "strain_bite"]
+__all__ = ["ServiceFault", "Watched", "exit_bite", "frozen_bite", "started_bite", "strain_bite"]
 
 _FELT = 0.02
 """Seconds that calls must get slower by, at least: a busy machine makes the quickest of them twice as slow."""
@@ -145,6 +145,19 @@ def exit_bite(watched: Watched, since: str = "its signal") -> Bite:
     first = exits[0]
     late = duration_text(max(0.0, first.at - watched.injected))
     return Bite(True, f"{watched.replica} exited {late} after {since}{others}")
+
+
+def started_bite(watched: Watched) -> Bite:
+    """For faults that start a replica: nobody was answered by it before, and then somebody was."""
+    if not watched.events("started"):
+        return Bite(False, f"{watched.replica} was not seen to start")
+    before, during = len(watched.before.answered), watched.during.answered_inside
+    if before:
+        return Bite(False, f"{watched.replica} answered {before} calls in baseline already")
+    if not during:
+        called = f"{watched.during.total} calls went to it" if watched.during.total else "nobody called it"
+        return Bite(False, f"{watched.replica} was started, and answered none: {called}")
+    return Bite(True, f"{watched.replica} was started, and answered {during} calls (none in baseline)")
 
 
 def frozen_bite(watched: Watched) -> Bite:

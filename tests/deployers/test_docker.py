@@ -19,8 +19,10 @@ from chaoskit.deployers.docker_engine import Engine
 from chaoskit.deployers.ports import Reserved, reserve
 from chaoskit.errors import CouldNotRun, DeployError, MissingPart
 from chaoskit.faults.disconnect import Disconnect
-from chaoskit.faults.process import Kill, Pause
-from chaoskit.faults.resource import Cpu, Descriptors
+from chaoskit.faults.disk import IoSlow
+from chaoskit.faults.limits import find_group
+from chaoskit.faults.process import Kill, Pause, Scale
+from chaoskit.faults.resource import Cpu, Descriptors, Memory
 from chaoskit.interfaces import Address, System
 from chaoskit.model.undo import Undo
 from chaoskit.registry import undo_owner
@@ -58,9 +60,9 @@ def up(stood: Stood, folder: Path, services: dict[str, Any], **env: dict[str, st
     assert stood.open_undos == {}
 
 
-def ask(address: Address | None, path: str = "/") -> dict[str, Any]:
+def ask(address: Address | None, path: str = "/", timeout: float = 5.0) -> dict[str, Any]:
     assert address is not None
-    connection = http.client.HTTPConnection(*address, timeout=2)
+    connection = http.client.HTTPConnection(*address, timeout=timeout)
     try:
         connection.request("GET", path)
         return dict(json.loads(connection.getresponse().read()))
@@ -302,3 +304,74 @@ def test_without_an_engine_it_is_said_what_to_do() -> None:
     with pytest.raises(MissingPart, match="no Docker engine answers") as caught:
         Engine(f"unix:///nowhere/{os.getpid()}.sock")
     assert "--deployer process" in caught.value.hint and caught.value.exit_code == 4
+
+
+EATER = """
+import http.server, os, sys, time
+kept = []
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        began = time.monotonic()
+        if self.path == "/eat":
+            kept.append(b"x" * 40_000_000)
+        if self.path == "/write":
+            with open("/var/tmp/written", "wb") as file:
+                file.write(os.urandom(400_000))
+                file.flush()
+                os.fsync(file.fileno())
+        body = b'{"took": %f}' % (time.monotonic() - began)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), Handler).serve_forever()
+"""
+
+
+def test_a_container_that_takes_more_memory_than_is_left_is_killed_and_runs_again_without_the_limit(
+    stood: Stood, tmp_path: Path
+) -> None:
+    (tmp_path / "eater.py").write_text(EATER)
+    with up(stood, tmp_path, {"back": {"run": "python eater.py {host} {port}", "health": "/"}}) as system:
+        replica, fault = system.replica("back"), Memory(id="little", on="back", more="10MB")
+        undos = fault.undo(system)
+        fault.inject(system)
+        assert all("little" in Path(f"/proc/{pid}/cgroup").read_text() for pid in replica.pids())
+        with pytest.raises((OSError, http.client.HTTPException)):
+            ask(replica.address, "/eat")
+        assert within(5, lambda: not replica.alive())
+        undo_all(undos, system)
+        assert within(10, replica.ready)
+        assert ask(replica.address, "/eat") and replica.ready(), "there is room again"
+        assert not any("little" in Path(f"/proc/{pid}/cgroup").read_text() for pid in replica.pids())
+
+
+def test_the_disk_of_a_container_is_slow_and_quick_again(stood: Stood, tmp_path: Path) -> None:
+    if find_group("blkio", os.getpid(), "x") is None and find_group("io", os.getpid(), "x") is None:
+        pytest.skip("there is no cgroup for block devices that we may use here")
+    (tmp_path / "eater.py").write_text(EATER)
+    with up(stood, tmp_path, {"back": {"run": "python eater.py {host} {port}", "health": "/"}}) as system:
+        replica, fault = system.replica("back"), IoSlow(id="slow", on="back", rate="100KB/s")
+        before = min(ask(replica.address, "/write")["took"] for _ in range(3))
+        undos = fault.undo(system)
+        fault.inject(system)
+        assert ask(replica.address, "/write", timeout=20)["took"] > 2.0 > before
+        undo_all(undos, system)
+        assert min(ask(replica.address, "/write")["took"] for _ in range(3)) < 1.5
+
+
+def test_after_scaling_up_all_replicas_serve_and_the_undo_stops_the_new_one(
+    stood: Stood, tmp_path: Path, python: str
+) -> None:
+    with up(stood, tmp_path, {"back": {"run": python, "health": "/", "replicas": 2}}) as system:
+        first, second = system.replica("back.1"), system.replica("back.2")
+        fault = Scale(id="more", on="back", before=1, to=2)
+        fault.arrange(system)
+        assert first.ready() and not second.alive()
+        undos = fault.undo(system)
+        fault.inject(system)
+        assert first.ready() and second.ready()
+        undo_all(undos, system)
+        assert first.ready() and within(3, lambda: not second.alive())

@@ -68,6 +68,9 @@ def try_faults(faults: Sequence[ServiceFault], folder: Path) -> Tried:
     with stage:
         system = stage.deploy(target(faults), Process(), env={}, on_entry=lambda _: None)
         undo_owners()
+        for fault in faults:
+            fault.arrange(system)
+        running = [replica.name for replica in system.replicas() if replica.alive()]
         stage.watch([Taps(), Replicas(), Health(), Resources()])
         edges = [edge for edge in system.topology.edges if edge.caller == "web"]
         answers: dict[str, list[int]] = {edge.callee: [] for edge in edges}
@@ -98,7 +101,7 @@ def try_faults(faults: Sequence[ServiceFault], folder: Path) -> Tried:
         for injection in injections:
             injection.join()
         until = time.monotonic() + 10  # what was killed comes up again
-        while not all(replica.ready() for replica in system.replicas()) and time.monotonic() < until:
+        while not all(system.replica(name).ready() for name in running) and time.monotonic() < until:
             time.sleep(0.05)
         time.sleep(0.5)
         so_far = {name: len(got) for name, got in answers.items()}

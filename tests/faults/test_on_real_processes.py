@@ -8,6 +8,7 @@ import pytest
 from chaoskit.faults.loop import CrashLoop, Monkey, Restart
 from chaoskit.faults.process import Kill, Pause, Scale
 from chaoskit.faults.service import ServiceFault
+from chaoskit.model.history import Phase
 from tests.faults.process_bench import Tried, tried_in, twin
 
 FAULTS: tuple[ServiceFault, ...] = (
@@ -18,6 +19,7 @@ FAULTS: tuple[ServiceFault, ...] = (
     CrashLoop(id="crash_loop", on="crash-loop", up="400ms", down="200ms"),
     Monkey(id="monkey", on="monkey", mean_between="600ms", down="200ms", seed=1),
     Scale(id="scale", on="scale", to=1),
+    Scale(id="scale_up", on="scale-up", before=1, to=2),
 )
 TWINS = tuple(twin(fault) for fault in FAULTS)
 
@@ -34,7 +36,7 @@ def test_it_bites_and_the_service_is_back_when_it_is_undone(tried: Tried, fault:
     trace = fault.trace(tried.history)
     print(trace.because)
     assert trace.bit, trace.because
-    for replica in tried.history.topology.select_replicas(str(fault.on)):
+    for replica in tried.history.topology.select_replicas(str(fault.on))[: getattr(fault, "before", None)]:
         assert tried.recovered[replica], replica
         assert set(tried.recovered[replica]) == {200}, replica
 
@@ -45,6 +47,14 @@ def test_a_twin_that_was_never_put_in_is_found_out(tried: Tried, fault: ServiceF
     trace = fault.trace(tried.history)
     print(trace.because)
     assert not trace.bit, trace.because
+
+
+@pytest.mark.live
+def test_after_scaling_up_all_replicas_serve_and_the_undo_stops_the_new_ones(tried: Tried) -> None:
+    calls = ("scale-up.1", "scale-up.2")
+    during = tried.history.during(Phase.FAULT)
+    assert all(during.tap(f"web->{name}").calls for name in calls)
+    assert 200 not in tried.recovered["scale-up.2"]
 
 
 @pytest.mark.live

@@ -21,6 +21,7 @@ BY_GROUP: tuple[ServiceFault, ...] = (
 CONTROLLERS = {"cpu": "cpu", "mem": "memory", "disk": "blkio"}
 FAULTS: tuple[ServiceFault, ...] = (
     *(fault for fault in BY_GROUP if find_group(CONTROLLERS[fault.id], os.getpid(), "x")),
+    Cpu(id="cpu_hog", on="cpu-hog", hog=8),
     Cpu(id="cpu_turns", on="cpu-turns", to="2%", by="signals"),
     Memory(id="mem_limit", on="mem-limit", more="4MB", by="limit"),
     Descriptors(id="fds", on="fds"),

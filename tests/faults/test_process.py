@@ -4,6 +4,7 @@ import signal
 from pathlib import Path
 
 from chaoskit.faults.process import Kill, Pause, Scale
+from chaoskit.registry import undo_owner
 from chaoskit.testing import FakeSystem, HistoryBuilder
 
 EDGE = "orders->payments"
@@ -46,6 +47,55 @@ def test_scaling_down_ends_the_replicas_with_the_highest_numbers(tmp_path: Path)
     fault.inject(system)
     assert system.fake_replicas["payments.2"].signals == [signal.SIGTERM]
     assert system.fake_replicas["payments.1"].signals == []
+
+
+def test_scaling_up_starts_replicas_that_did_not_run_before_and_its_undo_stops_them(tmp_path: Path) -> None:
+    system = FakeSystem(folder=tmp_path)
+    fault = Scale(id="scale", on="payments", before=1, to=2)
+    second = system.fake_replicas["payments.2"]
+    assert fault.replicas(system.topology) == ["payments.2"]
+    assert [undo.owner for undo in fault.undo_arranged(system)] == ["fake.kill"]
+    second.is_alive = False  # a fake one does not die of SIGTERM by itself
+    fault.arrange(system)
+    assert second.signals == [signal.SIGTERM] and system.fake_replicas["payments.1"].signals == []
+    fault.inject(system)
+    assert second.is_alive
+    (undo,) = fault.undo(system)
+    owner = undo_owner(undo.owner)
+    assert owner is not None
+    second.is_alive = False
+    owner.apply_undo(undo, system)
+    assert second.signals == [signal.SIGTERM, signal.SIGTERM]
+    owner.apply_undo(undo, None)  # a fresh process: the end of the run stops it
+
+
+def test_scaling_from_a_number_down_leaves_the_others_alone(tmp_path: Path) -> None:
+    fault = Scale(id="scale", on="payments", before=1, to=0)
+    assert fault.replicas(FakeSystem(folder=tmp_path).topology) == ["payments.1"]
+
+
+def test_a_scale_that_fits_no_number_of_replicas_is_told(tmp_path: Path) -> None:
+    topology = FakeSystem(folder=tmp_path).topology
+    ((key, said),) = Scale(on="payments", before=1, to=3).check(topology)
+    assert key == "to" and "payments has 2 replicas" in said and "`replicas: 3`" in said
+    assert Scale(on="payments", to=2).check(topology)[0][0] == "to"
+    assert Scale(on="payments", to=1).check(topology) == []
+
+
+def test_scaling_up_bit_where_the_new_replica_started_and_answered() -> None:
+    fault = Scale(id="scale", on="payments", before=1, to=2)
+    quiet = HistoryBuilder().calls("orders->payments.1", rate=20, took=0.05).fault("scale", on="payments.2")
+    assert "was not seen to start" in fault.trace(quiet.build()).because
+    started = quiet.event("started", 8.2, replica="payments.2")
+    assert "answered none: nobody called it" in fault.trace(started.build()).because
+    served = started.calls("orders->payments.2", (9.0, 17.0), rate=20, took=0.05).build()
+    assert fault.trace(served).bit, fault.trace(served).because
+
+
+def test_scaling_up_did_not_bite_where_the_replica_served_before() -> None:
+    history = usual("scale", "payments.2").event("started", 8.2, replica="payments.2").build()
+    trace = Scale(id="scale", on="payments", before=1, to=2).trace(history)
+    assert not trace.bit and "in baseline already" in trace.because
 
 
 def test_a_kill_bit_where_the_replica_was_seen_to_exit() -> None:

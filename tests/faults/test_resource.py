@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from chaoskit.faults.hogs import HOG_MARK, HogUndo, hog_undo, start_hogs
 from chaoskit.faults.limits import (
     DutyUndo,
     Group,
@@ -24,6 +26,7 @@ from chaoskit.faults.limits import (
     lower_limit,
 )
 from chaoskit.faults.resource import Cpu, Descriptors, Memory, limit_that_leaves
+from chaoskit.processes import marked, table
 from chaoskit.testing import HistoryBuilder
 
 EDGE = "orders->payments"
@@ -168,3 +171,33 @@ def test_what_is_used_is_told_before_the_run() -> None:
     assert Cpu(on="payments", to="10%").uses()
     assert Memory(on="payments", more="1MB", by="limit").uses() == "prlimit (RLIMIT_DATA)"
     assert Descriptors(on="payments").uses() == "prlimit (RLIMIT_NOFILE)"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no process can be kept on a core here")
+def test_busy_neighbours_share_one_core_and_are_ended_by_anybody_who_reads_the_journal(busy: int) -> None:
+    mark, cores = f"chaoskit-test-{busy}", os.sched_getaffinity(busy)
+    undo = hog_undo(mark, "payments", [busy])
+    assert not marked(HOG_MARK, mark, table()), "naming them starts none"
+    start_hogs(mark, [busy], 2)
+    hogs = marked(HOG_MARK, mark, table())
+    assert len(hogs) == 2 and len(os.sched_getaffinity(busy)) == 1
+    HogUndo.apply_undo(undo, None)
+    assert not marked(HOG_MARK, mark, table()) and os.sched_getaffinity(busy) == cores
+    HogUndo.apply_undo(undo, None)
+
+
+def test_a_share_or_neighbours_but_not_both() -> None:
+    assert Cpu(on="payments", hog=1).says() == "1 busy neighbour on its core"
+    assert Cpu(on="payments", to="10%").says() == "cpu held to 10% of a core"
+    for both in ({}, {"to": "10%", "hog": 2}):
+        with pytest.raises(ValidationError, match="busy neighbours"):
+            Cpu.model_validate({"on": "payments", **both})
+
+
+def test_neighbours_that_a_service_does_not_notice_did_not_bite() -> None:
+    history = HistoryBuilder().calls(EDGE, rate=20, took=0.05).fault("cpu", on="payments.1").build()
+    trace = Cpu(id="cpu", on="payments.1", hog=4).trace(history)
+    assert not trace.bit and "nothing came of it" in trace.because
+    slower = HistoryBuilder().calls("orders->payments.1", rate=20, took=0.02).fault("cpu", on="payments.1")
+    slower.calls("orders->payments.1", "fault", rate=20, took=0.2)
+    assert Cpu(id="cpu", on="payments.1", hog=4).trace(slower.build()).bit
