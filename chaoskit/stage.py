@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from chaoskit.errors import ChaoskitError, ProxyError
+from chaoskit.errors import ChaoskitError, CouldNotRun, ProxyError
 from chaoskit.guardian_client import Guardian
 from chaoskit.injection import apply_undo
 from chaoskit.interfaces import Address, Deployer, Emit, Probe, ProxyControl, Scene, System
@@ -178,8 +178,11 @@ class Stage:
         """What died, in words; empty while everything of ours is alive."""
         if not self._lost and self.guardian.lost:
             self.lost("the guardian", self.guardian.lost)
-        if not self._lost and self._mesh is not None and not self._mesh.alive():
-            self.lost("the proxy", "its process ended")
+        try:
+            if not self._lost and self._mesh is not None and not self._mesh.alive():
+                self.lost("the proxy", "its process ended")
+        except CouldNotRun as error:  # what the proxy stands in (an engine) is gone
+            self.lost("the proxy's place", error.message)
         return self._lost
 
     # -------------------------------------------------------------------------------------------------- going down

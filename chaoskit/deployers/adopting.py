@@ -16,7 +16,7 @@ from chaoskit.deployers.docker_place import ContainerPlace
 from chaoskit.deployers.docker_sweep import sweep_undo, swept
 from chaoskit.deployers.readiness import wait_until
 from chaoskit.deployers.system import Standing
-from chaoskit.errors import DeployError
+from chaoskit.errors import CouldNotRun, DeployError
 from chaoskit.interfaces import Address, Child, ReplicaControl, Scene, System
 from chaoskit.model.topology import LOAD, Edge
 from chaoskit.model.undo import Undo
@@ -164,18 +164,22 @@ class Adoption:
     def stop(self) -> None:
         """Names back first: until our proxies are gone both lead to the callee. Nothing of theirs is stopped."""
         undos, self._undos = self._undos, []
-        for undo in reversed(undos):
-            SetBack.apply_undo(undo, None)
-            self._scene.undone(undo.id)
-        if self._unfollow is not None:
-            self._unfollow()
-            self._unfollow = None
-        if self._place is not None:
-            self._place.stop()
-        if self._sweep is not None:
-            swept(self._engine, self._scene, self._sweep)
-            self._sweep = None
-        self._engine.close()
+        sweep, self._sweep = self._sweep, None
+        try:
+            for undo in reversed(undos):
+                SetBack.apply_undo(undo, None)
+                self._scene.undone(undo.id)
+            if self._unfollow is not None:
+                self._unfollow()
+                self._unfollow = None
+            if self._place is not None:
+                self._place.stop()
+            if sweep is not None:
+                swept(self._engine, self._scene, sweep)
+        except CouldNotRun as error:
+            self._scene.say(f"left to the guardian, or to chaoskit recover: {error.message}")
+        finally:
+            self._engine.close()
 
 
 _UNREACHED = "it publishes no port, so it was asked at its container's address: publish one where that is not reached"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -76,12 +77,15 @@ class ContainerReplica:
             threading.Thread(target=self._follow, args=(dead,), name=f"log-{self._name}", daemon=True).start()
 
     def _follow(self, dead: threading.Event) -> None:
-        """Copy what it prints; the stream ends when the container does."""
-        with suppress(ChaoskitError), self._log.open("wb") as file:  # an engine that dies is noticed by those who ask
-            for part in self._engine.logs(self._ident):
-                file.write(part)
-                file.flush()
-        dead.set()
+        """Copy what it prints; the stream ends when the container does, or the engine."""
+        with suppress(ChaoskitError):  # an engine that dies says nothing about anybody: our proxies, asked, tell of it
+            while self._engine.state(self._ident)[0]:
+                with self._log.open("wb") as file:
+                    for part in self._engine.logs(self._ident):
+                        file.write(part)
+                        file.flush()
+                time.sleep(0.01)  # its end and the engine's word of it are two things
+            dead.set()
 
     def look(self) -> tuple[bool, int | None]:
         """(whether it runs, exit status), as the engine says now."""

@@ -28,7 +28,7 @@ from chaoskit.deployers.docker_sweep import Sweep, sweep_undo, swept
 from chaoskit.deployers.external import ExternalReplica, address_of
 from chaoskit.deployers.readiness import ask_http, ask_tcp, wait_until
 from chaoskit.deployers.system import Standing
-from chaoskit.errors import DeployError
+from chaoskit.errors import CouldNotRun, DeployError
 from chaoskit.interfaces import Address, Deployer, ProxyPlace, ReplicaControl, Scene, System
 from chaoskit.model.topology import Edge
 from chaoskit.model.undo import Undo
@@ -204,14 +204,20 @@ class Docker(Deployer):
         """Services and servers together; the proxies and the network when the proxies are closed."""
         if self._engine is None:
             return
-        self._together(lambda replica: replica.stop(), self._replicas)
-        self._replicas.clear()
-        if self._place is not None:
-            self._place.stop()
-        if self._undo is not None and self._scene is not None:
-            swept(self._engine, self._scene, self._undo)
+        try:
+            self._together(lambda replica: replica.stop(), self._replicas)
+            if self._place is not None:
+                self._place.stop()
+            if self._undo is not None and self._scene is not None:
+                swept(self._engine, self._scene, self._undo)
+        except CouldNotRun as error:
+            if self._scene is None or self._undo is None:
+                raise
+            self._scene.say(f"left to the guardian, or to chaoskit recover: {error.message}")
+        finally:
+            self._replicas.clear()
             self._undo = None
-        self._engine.close()
+            self._engine.close()
 
 
 def _alias(replica: str) -> str:

@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +16,7 @@ import msgspec
 
 from chaoskit.deployers.archive import archive
 from chaoskit.deployers.ports import Reserved, reserve
-from chaoskit.errors import CouldNotRun, DeployError, MissingPart
+from chaoskit.errors import ChaoskitError, CouldNotRun, DeployError, MissingPart
 from chaoskit.interfaces import Address
 
 if TYPE_CHECKING:
@@ -142,12 +142,13 @@ class Engine:
     def _errors(self, doing: str) -> Iterator[None]:
         from docker.errors import APIError, DockerException
         from requests.exceptions import RequestException
+        from urllib3.exceptions import HTTPError
 
         try:
             yield
         except APIError as error:
             raise DeployError(f"{doing} failed: {error.explanation or error}") from error
-        except (DockerException, RequestException, OSError) as error:
+        except (DockerException, RequestException, HTTPError, OSError) as error:
             raise CouldNotRun(f"{doing} failed: the engine at {self.url} does not answer ({error})") from error
 
     # --------------------------------------------------------------------------------------------------- images
@@ -340,7 +341,7 @@ class Engine:
 
     def stop(self, ident: str, signal: str, grace: float) -> None:
         """Its stop signal, then SIGKILL; then it is removed, with its volumes. A container that is gone is no error."""
-        from docker.errors import NotFound
+        from docker.errors import APIError, NotFound
 
         with self._errors(f"stopping container {ident}"):
             try:
@@ -353,6 +354,9 @@ class Engine:
                 container.remove(force=True, v=True)
             except NotFound:
                 return
+            except APIError as error:
+                if error.status_code != 409:  # somebody else removes it already: the guardian, or a recover
+                    raise
 
     @staticmethod
     def _wait(container: Container, grace: float) -> None:
@@ -445,13 +449,13 @@ class Engine:
             stream = self._client.api.events(decode=True)
 
         def work() -> None:
-            # Ends with its stream: whoever asks a dead engine something is told by that.
-            for event in stream:
-                actor = event.get("Actor", {})
-                if event.get("Type") == "container" and event.get("Action") in ("die", "start"):
-                    heard(str(actor.get("ID", "")), str(event["Action"]))
-                elif event.get("Type") == "network" and event.get("Action") == "connect":
-                    heard(str(actor.get("Attributes", {}).get("container", "")), "connect")
+            with suppress(ChaoskitError), self._errors("listening for events"):  # a dead engine tells whoever asks it
+                for event in stream:
+                    actor = event.get("Actor", {})
+                    if event.get("Type") == "container" and event.get("Action") in ("die", "start"):
+                        heard(str(actor.get("ID", "")), str(event["Action"]))
+                    elif event.get("Type") == "network" and event.get("Action") == "connect":
+                        heard(str(actor.get("Attributes", {}).get("container", "")), "connect")
 
         def stop() -> None:
             stream.close()

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from chaoskit.deployers.docker_engine import ContainerSpec, Engine
-from chaoskit.errors import ChaoskitError, MissingPart
+from chaoskit.errors import ChaoskitError, CouldNotRun, MissingPart
 from chaoskit.interfaces import Address, Child, Scene
 from chaoskit.model.topology import LOAD, Edge
 
@@ -61,7 +61,8 @@ class ContainerChild:
         self._engine.signal(self._ident, number)
 
     def stop(self) -> None:
-        self._engine.stop(self._ident, "SIGTERM", 1.0)
+        with suppress(CouldNotRun):  # an engine that is gone: the run's sweep, which is in the journal, removes it
+            self._engine.stop(self._ident, "SIGTERM", 1.0)
 
 
 class ContainerPlace:

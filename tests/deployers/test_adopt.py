@@ -139,7 +139,7 @@ def killed_in_the_fault(theirs: Project, folder: Path, kind: str, blast: str, mo
         raise
     (journal,) = (Path(os.environ["CHAOSKIT_STATE"]) / "runs").glob("*.journal")
     if guardian:
-        lines = [json.loads(line) for line in journal.read_text().splitlines()]
+        lines = [json.loads(line) for line in journal.read_text().splitlines() if line.strip()]
         (pid,) = [line["guardian"][0] for line in lines if line.get("type") == "guardian"]
         os.kill(int(pid), signal.SIGSTOP)  # so that it does nothing before it is killed too
         harness.kill()
@@ -185,8 +185,8 @@ def test_a_name_that_the_blast_radius_does_not_hold_stays_where_it_is(theirs: Pr
 
     before = theirs.as_it_is()
     theirs.target(tmp_path)
-    text = EXPERIMENT.replace("KIND", "pause").replace("BLAST", "back").replace("MORE", ", lasts: 1s")
-    (tmp_path / "it.yaml").write_text(text.replace("fault: 20s", "fault: 2s"))
+    text = EXPERIMENT.replace("KIND", "pause").replace("BLAST", "back").replace("MORE", ", lasts: 2500ms")
+    (tmp_path / "it.yaml").write_text(text.replace("fault: 20s", "fault: 3s"))
     names: list[object] = []
 
     def heard(seen: object) -> None:
