@@ -156,7 +156,7 @@ class Recovery(Claim):
         first = min(_notices(history, start), default=None)
         phase = str(Phase.FAULT)
         if first is None and not _watched(history):
-            because = "nobody could have noticed the fault: no readiness was asked, no breaker and no alert told anything"
+            because = "nobody could have noticed the fault: no readiness was asked, no breaker or alert told anything"
             return [Part(Verdict.INCONCLUSIVE, because, phase=phase)]
         until = max((end for spans in history.windows.values() for _, end in spans), default=start)
         if first is None and until - start < self.noticed_within:
