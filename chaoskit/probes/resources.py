@@ -13,7 +13,7 @@ from pydantic import Field
 from chaoskit.interfaces import Emit, Probe, ReplicaControl, System
 from chaoskit.model.observation import MetricPoint
 from chaoskit.model.units import Duration
-from chaoskit.probes.scheduling import Scheduled, family, scheduled, stolen_and_used
+from chaoskit.probes.scheduling import Scheduled, children, family, scheduled, stolen_and_used
 
 __all__ = ["Resources", "Used", "used_by"]
 
@@ -21,7 +21,8 @@ _TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _HOST = "host"
 _OURS = ""
-"""Stands for the harness itself, which serves no request: what it uses is not others' use, and it may wait."""
+"""Stands for the harness and what it started by itself (the guardian, which starts all others; busy neighbours that are
+a fault): they serve no request, so they may wait, but what they use is not others' use."""
 _HOST_EVERY = 1.0
 """Seconds between two looks at the whole machine: it takes some milliseconds."""
 
@@ -103,9 +104,9 @@ class _Host:
             return
         families = {name: set(pids).union(*(family(pid) for pid in pids[:1])) for name, pids in replicas.items()}
         services: set[int] = set().union(*families.values()) if families else set()
-        families[_HOST] = set(family(os.getpid())[1:]) - services
+        ours = {os.getpid(), *children(os.getpid())} - services
+        families |= {_OURS: ours, _HOST: set(family(os.getpid())) - services - ours}
         now = {name: scheduled(pids) for name, pids in families.items()}
-        now[_OURS] = scheduled([os.getpid()])
         at = now[_HOST].at
         ran_in_all = 0.0
         seconds = at - self._used[0] if self._used is not None else 0.0

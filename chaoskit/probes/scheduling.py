@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-__all__ = ["Scheduled", "Turns", "family", "scheduled", "stolen_and_used"]
+__all__ = ["Scheduled", "Turns", "children", "family", "scheduled", "stolen_and_used"]
 
 _TICK = 1.0 / os.sysconf("SC_CLK_TCK")
 _USER, _NICE, _SYSTEM, _STOLEN = 0, 1, 2, 7
@@ -57,16 +57,24 @@ def scheduled(pids: Iterable[int]) -> Scheduled:
     return Scheduled(time.monotonic(), threads)
 
 
+def children(pid: int) -> list[int]:
+    """Processes that a process started and that are still there, as far as the kernel tells (it may be built
+    without)."""
+    found: list[int] = []
+    try:
+        for tid in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - a hundred threads, again and again
+            with open(f"/proc/{pid}/task/{tid}/children", "rb") as file:  # noqa: PTH123 - likewise
+                found += [int(child) for child in file.read().split()]
+    except OSError:  # gone meanwhile
+        pass
+    return found
+
+
 def family(root: int) -> list[int]:
-    """A process and all that descend from it, as far as the kernel tells (it may be built without)."""
+    """A process and all that descend from it."""
     found = [root]
     for pid in found:
-        try:
-            for tid in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - a hundred threads, again and again
-                with open(f"/proc/{pid}/task/{tid}/children", "rb") as file:  # noqa: PTH123 - likewise
-                    found += [int(child) for child in file.read().split()]
-        except OSError:  # gone meanwhile
-            continue
+        found += children(pid)
     return found
 
 

@@ -88,9 +88,12 @@ def test_what_others_use_is_what_the_run_did_not(busy: subprocess.Popen[bytes]) 
     replica.pid = busy.pid
     system = FakeSystem()
     system.fake_replicas["orders"] = replica
-    with subprocess.Popen([sys.executable, "-c", "import time\nwhile True: time.sleep(0.01)"]) as worker:
+    worker = "import time\nwhile True: time.sleep(0.01)"
+    guardian = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {worker!r}])"
+    with subprocess.Popen([sys.executable, "-c", guardian]) as process:
         seen = points(system, 2.6)
-        worker.kill()
+        for pid in reversed(family(process.pid)):
+            os.kill(pid, 9)
     by_name = {name: [p.value for p in seen if p.name == name] for name in {p.name for p in seen}}
     assert {"service_wait", "service_turns", "host_wait", "host_turns", "host_others", "host_stolen"} <= set(by_name)
     assert by_name["host_cores"][0] == os.cpu_count()
