@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from chaoskit.checks import check, check_target
-from chaoskit.document import Data, Document, read
+from chaoskit.document import Data, Document, Path_, read
 from chaoskit.errors import FileError, Problem, UsageError
-from chaoskit.experiment import Experiment
+from chaoskit.experiment import Experiment, Phases
+from chaoskit.interfaces import Fault
 from chaoskit.registry import FOLDERS, kinds
 from chaoskit.target import Target
 from chaoskit.wording import Mistake, did_you_mean, explain, keys_of, shown
 
-__all__ = ["LISTS", "find_target", "is_target", "load", "load_target", "problems_of", "targets_near"]
+__all__ = ["LISTS", "find_target", "is_target", "load", "load_target", "problems_of", "read_fault", "targets_near"]
 
 LISTS = {"steady_state": "hypotheses", "faults": "faults", "probes": "probes", "hypotheses": "hypotheses"}
 """Lists of an experiment whose items are of kinds, and the folder of those."""
 
 _WRITTEN = {"written": True}
+_SAID: tuple[Path_, ...] = ((), ("kind",), ("on",))
+"""Places of a single fault that a message names by itself."""
 _NAMES = ("target.yaml", "target.yml", "target.json")
 _SUFFIXES = (".yaml", ".yml", ".json")
 _STAND_INS: dict[str, Data] = {
@@ -78,6 +81,42 @@ def problems_of(path: Path | str) -> Sequence[Problem]:
     except FileError as error:
         return error.problems
     return ()
+
+
+def read_fault(
+    written: Mapping[str, Any], target: Target, *, deployer: str, lasts: float, blast_radius: Sequence[str] = ()
+) -> Fault:
+    """One fault that is put in by hand for `lasts` seconds, as an experiment would have it (`kind`, `on`, …).
+
+    Raises UsageError with all that is wrong with it or does not fit the target, the deployer or the blast radius.
+    """
+    try:
+        fault = _item("faults", dict(written))
+    except _Wrong as error:
+        raise _refused(error.mistakes) from None
+    assert isinstance(fault, Fault), "it was read as one"
+    question = Experiment.model_validate(
+        {
+            **_STAND_INS,
+            "phases": Phases(fault=lasts),
+            "deployer": deployer,
+            "faults": (fault,),
+            "blast_radius": tuple(blast_radius) or fault.places,
+        }
+    )
+    mistakes = [one._replace(path=one.path[2:]) for one in check(question, target) if one.path[0] == "faults"]
+    if mistakes:
+        raise _refused(mistakes)
+    return fault
+
+
+def _refused(mistakes: Sequence[Mistake]) -> UsageError:
+    """What is wrong with something that is in no file, as one error."""
+    lines = [f"{'.'.join(map(str, one.path))}: " * (one.path not in _SAID) + one.message for one in mistakes]
+    if len(mistakes) == 1:
+        return UsageError(lines[0], hint=mistakes[0].hint)
+    hints = [f" ({one.hint})" if one.hint else "" for one in mistakes]
+    return UsageError("\n".join(line + hint for line, hint in zip(lines, hints, strict=True)))
 
 
 def is_target(document: Document) -> bool:
@@ -157,6 +196,7 @@ class _ExperimentReading:
 
     def __init__(self, document: Document, deployer: str | None = None) -> None:
         self.document = document
+        self.deployer = deployer
         self.problems: list[Problem] = []
         self.doubtful: set[str] = set()
         self.numbers: dict[str, list[int]] = {}
@@ -173,6 +213,8 @@ class _ExperimentReading:
         for key, folder in LISTS.items():
             if isinstance(fields.get(key), list):
                 fields[key] = self._items(key, folder, fields[key])
+        if self.deployer is not None:
+            fields["deployer"] = self.deployer
         file = Path(self.document.file)
         experiment = self._validated(fields, data).model_copy(update={"file": file, "source": self.document.text})
         target = self._target(experiment)
@@ -197,7 +239,6 @@ class _ExperimentReading:
     def _validated(self, fields: dict[str, Any], data: dict[str, Data]) -> Experiment:
         """The experiment; what cannot be read is told, and left out or replaced by a stand-in."""
         try:
-        self.deployer = deployer
             return Experiment.model_validate(fields, context=_WRITTEN)
         except ValidationError as error:
             self._tell(explain(error, Experiment, data))
@@ -214,8 +255,6 @@ class _ExperimentReading:
         if "target" in self.doubtful:
             return None
         try:
-        if self.deployer is not None:
-            fields["deployer"] = self.deployer
             return load_target(experiment.target, near=self.document.file)
         except FileError as error:
             self.problems += error.problems
