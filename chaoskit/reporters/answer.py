@@ -22,6 +22,9 @@ def answer(run: Run) -> str:
         return _sentence(aborted.because)
     if run.interrupted:
         return "The run was interrupted, so it cannot tell."
+    if run.verdict is Verdict.INCONCLUSIVE and not run.findings and all(gate.open for gate in run.gates):
+        bitten = f"; {_count(len(run.faults), 'fault')} went in, bit, and came out again" if run.faults else ""
+        return f"No question was asked, so there is nothing to judge{bitten}."
     if run.verdict is Verdict.INCONCLUSIVE:
         return f"The run cannot tell: {_sentence(_why_not(run))}"
     if run.verdict is Verdict.REFUTED:
@@ -33,6 +36,10 @@ def answer(run: Run) -> str:
     every = "The one hypothesis" if count == 1 else f"All {count} hypotheses"
     proven = " while the faults were proven to bite" if run.faults else ""
     return f"{every} held{proven}."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("s" if number != 1 else "")
 
 
 def _why_not(run: Run) -> str:

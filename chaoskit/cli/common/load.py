@@ -28,9 +28,13 @@ from chaoskit.studies.thresholds import threshold
 from chaoskit.traffic import LoadSpec
 from chaoskit.wording import explain
 
-__all__ = ["LoadFile", "asked_for", "tell_load", "tell_step", "watched"]
+__all__ = ["LoadFile", "asked_for", "load_beside", "tell_load", "tell_step", "watched"]
 
 _TOKEN = "CHAOSKIT_LOAD_TOKEN"  # noqa: S105 - the name of the variable that holds it
+
+
+_FLAGS = ("rate", "users", "paths", "ramp", "arrivals", "think", "timeout", "max_in_flight", "workers", "insecure",
+          "headers", "method", "body", "locustfile")  # fmt: skip
 
 
 class LoadFile(BaseModel):
@@ -92,6 +96,20 @@ def asked_for(where: str, given: Mapping[str, Any], *, command: Sequence[str]) -
         away=given["away"],
         token=os.environ.get(_TOKEN, "") if given["away"] else "",
     )
+
+
+def load_beside(
+    file: str | None, *, rate: str | None, users: int | None, paths: Sequence[str]
+) -> tuple[LoadSpec | None, Path | None]:
+    """The load of what stands for something else (a game day), and the folder of its files; None where none was asked
+    for. Raises UsageError or FileError."""
+    if not (file or rate or users or paths):
+        return None, None
+    found, root = _file(file) if file else (None, None)
+    if file and found is None:
+        raise UsageError(f"expected a load file or an experiment (.yaml, .yml or .json), not {file!r}")
+    given = dict.fromkeys(_FLAGS) | {"rate": rate, "users": users, "paths": tuple(paths)}
+    return _spec(found.load if found else None, given, ""), root
 
 
 def _file(where: str) -> tuple[LoadFile | None, Path | None]:
