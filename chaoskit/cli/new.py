@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,6 +91,10 @@ def experiment(
         if setting.is_required() and key not in given and name != "on":
             about = described(cls).get(name, key).partition(". ")[0].rstrip(".")
             given[key] = _asked(f"set {key}=…", f"{key} ({about})", [], _example(cls, name))
+    if not given:  # of some settings only one is needed: the docs' own example has one
+        for key, example in _documented(cls, on):
+            about = described(cls).get(key, key).partition(". ")[0].rstrip(".")
+            given[key] = _asked(f"set {key}=…", f"{key} ({about})", [], example)
     chosen = list(requests) or [_asked("request", "Request", [], "GET /")]
     rate = rate or _asked("rate", "Rate", [], "20/s")
     p95 = p95 or _asked("p95", "p95 at most", [], "500ms")
@@ -272,6 +277,22 @@ def _example(cls: Any, name: str) -> str | None:
     schema = cls.model_json_schema()["properties"].get(name, {})
     examples = schema.get("examples", [])
     return str(examples[0]) if examples else None
+
+
+def _documented(cls: type[Fault], on: str) -> list[tuple[str, str]]:
+    """Settings of the first example in a kind's docs; none where it needs none."""
+    from pydantic import ValidationError
+
+    from chaoskit.document import read_text
+
+    try:
+        cls.model_validate({"on": on})
+    except ValidationError:
+        found = re.search(r"^\s*Example\s*\n\s*(\{.*\})", cls.__doc__ or "", re.MULTILINE)
+        example = read_text(found[1], f"the example of {cls.kind}").data if found else None
+        if isinstance(example, dict):
+            return [(key, str(value)) for key, value in example.items() if key not in ("kind", "on")]
+    return []
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:
