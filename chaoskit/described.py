@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from functools import cache
 
 from pydantic import BaseModel, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -32,7 +31,6 @@ class Described(BaseModel):
         return made
 
 
-@cache
 def described(cls: type[BaseModel]) -> dict[str, str]:
     """Field → description: its own (`Field(description=...)`), else its docstring. Nothing for fields without either,
     or where the source of a class cannot be read."""
