@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -70,7 +73,7 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
     made.cut()
 
 
-def recover(**env: str) -> subprocess.CompletedProcess[str]:
+def recover() -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "chaoskit", "recover"], capture_output=True, text=True, check=False)
 
 
@@ -93,6 +96,39 @@ def test_an_engine_that_dies_in_the_fault_makes_it_inconclusive_and_recover_clea
     monkeypatch.setenv("DOCKER_HOST", f"unix://{ENGINE}")
     assert any(left(run_id) for run_id in ids)
     monkeypatch.setenv("DOCKER_HOST", f"unix://{line.path}")
+    assert recover().returncode == 0
+    none_within(1.0, ids)
+    assert recover().returncode == 0 and not command.journals()
+
+
+def guardian_of(command: Command) -> int:
+    (journal,) = command.journals()
+    records = [json.loads(line) for line in journal.read_text().splitlines() if line.strip()]
+    return int(next(record["guardian"][0] for record in records if record["type"] == "guardian"))
+
+
+def test_sigkill_of_the_guardian_ends_the_run_and_leaves_nothing(chaoskit: Callable[..., Command], line: Line) -> None:
+    command = chaoskit("run", str(TINY), "--deployer", "docker", "--variant", "patient", "--json", "--quiet")
+    command.wait_for(lambda: command.in_phase("fault"), 240.0)
+    ids = command.run_ids()
+    os.kill(guardian_of(command), signal.SIGKILL)
+    code, out, err = command.finish(60.0)
+    (run,) = document(out)["runs"]
+    assert run["verdict"] == "inconclusive" and code == 3, (code, out, err)
+    none_within(15.0, ids)
+
+
+def test_after_sigkill_of_harness_and_guardian_recover_leaves_nothing(
+    chaoskit: Callable[..., Command], line: Line
+) -> None:
+    command = chaoskit("run", str(TINY), "--deployer", "docker", "--variant", "patient", "--quiet")
+    command.wait_for(lambda: command.in_phase("fault"), 240.0)
+    ids, guardian = command.run_ids(), guardian_of(command)
+    os.kill(guardian, signal.SIGSTOP)  # so that it does nothing before it is killed too
+    os.killpg(command.process.pid, signal.SIGKILL)
+    os.kill(guardian, signal.SIGKILL)
+    command.process.communicate()
+    assert any(left(run_id) for run_id in ids)
     assert recover().returncode == 0
     none_within(1.0, ids)
     assert recover().returncode == 0 and not command.journals()
