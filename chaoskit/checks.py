@@ -304,7 +304,7 @@ def samples(experiment: Experiment, claim: Hypothesis, phases: Sequence[Phase] |
     for phase in claim.phases if phases is None else phases:
         if phase in spans:
             planned = planned_samples(experiment.load, *spans[phase], of)
-            found.append(Planned(phase, of, claim.samples_needed(), planned))
+            found.append(Planned(phase, of, claim.samples_under(experiment.bounds()), planned))
     return found
 
 

@@ -472,6 +472,10 @@ class Hypothesis(Setting, ABC):
         """Requests in each of its phases below which its finding is inconclusive."""
         return 1
 
+    def samples_under(self, steady_state: Sequence[SteadyBound]) -> int:
+        """The same, for a claim that is judged by the experiment's steady state."""
+        return self.samples_needed()
+
     def seconds_needed(self) -> float:
         """Length of each of its phases below which its finding is inconclusive."""
         return 0.0

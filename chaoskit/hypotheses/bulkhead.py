@@ -9,11 +9,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from chaoskit.hypotheses.bounds import Bound, LoadClaim
-from chaoskit.hypotheses.bystanders_hold import steady_parts
+from chaoskit.hypotheses.bystanders_hold import steady_parts, steady_samples
 from chaoskit.hypotheses.claim import Part, finding, unknown_edge
 from chaoskit.hypotheses.words import moment
 from chaoskit.model.crossings import crossings
-from chaoskit.model.history import History, Phase
+from chaoskit.model.history import History, Phase, SteadyBound
 from chaoskit.model.statistics import requests_for_quantile
 from chaoskit.model.topology import Edge, Topology
 from chaoskit.model.verdict import Finding, Verdict
@@ -62,6 +62,9 @@ class Bulkhead(LoadClaim):
 
     def samples_needed(self) -> int:
         return requests_for_quantile(0.95) if self.of else 1
+
+    def samples_under(self, steady_state: Sequence[SteadyBound]) -> int:
+        return (steady_samples(steady_state, self.of) if self.of else 0) or self.samples_needed()
 
     def seconds_needed(self) -> float:
         return super().seconds_needed() if self.of else 0.0

@@ -16,7 +16,7 @@ from chaoskit.model.history import History, SteadyBound
 from chaoskit.model.statistics import requests_for_quantile
 from chaoskit.model.verdict import Finding, Verdict
 
-__all__ = ["BystandersHold", "steady_parts"]
+__all__ = ["BystandersHold", "steady_parts", "steady_samples"]
 
 
 class BystandersHold(LoadClaim):
@@ -51,6 +51,9 @@ class BystandersHold(LoadClaim):
 
     def samples_needed(self) -> int:
         return requests_for_quantile(0.95)
+
+    def samples_under(self, steady_state: Sequence[SteadyBound]) -> int:
+        return steady_samples(steady_state, self.of) or self.samples_needed()
 
     def judge(self, history: History) -> Finding:
         return finding(self, [*steady_parts(self, history), *self._services(history)])
@@ -93,6 +96,12 @@ def steady_parts(claim: LoadClaim, history: History) -> list[Part]:
         because = f"{claim.of} kept the steady state in {phases}: {joined(held)} ({first.samples} requests)"
         return [first._replace(because=because)]
     return parts
+
+
+def steady_samples(steady_state: Sequence[SteadyBound], of: str) -> int:
+    """Requests `of` that it takes to judge every bound of the steady state that is about them; 0 where none is."""
+    bounds = [bound for one in steady_state if (bound := _bound(one, of)) is not None]
+    return max((bound.measure.needed(bound.value) for bound in bounds), default=0)
 
 
 def _bound(steady: SteadyBound, of: str) -> Bound | None:

@@ -10,7 +10,7 @@ from chaoskit.hypotheses.bystanders_hold import BystandersHold
 from chaoskit.hypotheses.fallback import Fallback
 from chaoskit.hypotheses.rate_limit import RateLimit
 from chaoskit.interfaces import Hypothesis
-from chaoskit.model.history import Phase
+from chaoskit.model.history import Phase, SteadyBound
 from chaoskit.model.verdict import Verdict
 from chaoskit.testing import HistoryBuilder
 from tests.hypotheses.histories import EDGE, healthy
@@ -131,6 +131,14 @@ WALL = Bulkhead(edge=EDGE, slots=20, of="catalogue")
 def test_bulkheads(claim: Hypothesis, built: HistoryBuilder, verdict: Verdict, said: str) -> None:
     finding = claim.judge(built.build())
     assert (finding.verdict, said in finding.because) == (verdict, True), finding.because
+
+
+def test_the_requests_that_a_steady_state_takes_are_known_before_the_run() -> None:
+    strict = [SteadyBound(measure="error_rate", most=0.01), SteadyBound(measure="p95", most=0.2)]
+    assert HOLDS.samples_under(strict) == WALL.samples_under(strict) == 300
+    assert HOLDS.samples_under(strict[1:]) == 72
+    assert HOLDS.samples_under([SteadyBound(measure="error_rate", of="checkout", most=0.001)]) == 72  # about others
+    assert Bulkhead(edge=EDGE, slots=20).samples_under(strict) == 1
 
 
 def test_claims_without_a_bound_are_refused() -> None:
