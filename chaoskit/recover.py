@@ -59,7 +59,7 @@ def recover(run: str) -> Recovered:
     done = _recover(run)
     if done.in_progress:
         pids = ", ".join(str(process.pid) for process in left.in_charge())
-        raise UsageError(f"run {run} is still going on (process {pids})", hint="end it with Ctrl-C or SIGTERM")
+        raise UsageError(f"run {run} is still going on (process {pids})", hint=f"chaoskit stop {run}")
     return done
 
 

@@ -22,7 +22,7 @@ __all__ = ["command"]
 
 @click.command()
 @click.argument("what", metavar="TARGET|EXPERIMENT")
-@click.option("--for", "lasts", metavar="TIME", default="1h", show_default=True, help="It goes down by itself then.")
+@click.option("--for", "lasts", metavar="TIME", default="30m", show_default=True, help="It goes down by itself then.")
 @click.option("--variant", metavar="NAME", help="Of the experiment: the environment of its services.")
 @click.option("--env", "env", multiple=True, metavar="SERVICE.NAME=VALUE",
               help="A variable of a service, over that of the target (may be repeated).")  # fmt: skip
