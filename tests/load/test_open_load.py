@@ -188,6 +188,7 @@ def test_a_share_changes_hands_at_one_instant(
     ]
     sent = {number for number, _, _ in world.sent}
     assert len(sent) == len(world.sent)
-    assert sent - at_the_change == set(expected) - at_the_change
-    assert [number for number, _, _ in world.sent] == expected
+    assert sent <= set(expected) | at_the_change
+    in_order = [number for number, _, _ in world.sent if number not in at_the_change]
+    assert in_order == [number for number in expected if number not in at_the_change]
     assert all(actual >= planned for _, planned, actual in world.sent)
