@@ -21,27 +21,27 @@ import msgspec
 
 from chaoskit.control import ControlServer, Message, control_folder
 from chaoskit.deployers.process import DataFolder
-from chaoskit.errors import ChaoskitError, CouldNotRun, UsageError
+from chaoskit.errors import ChaoskitError, CouldNotRun, ProxyError, UsageError
 from chaoskit.experiment import Step
-from chaoskit.injection import Injection
-from chaoskit.interfaces import Address, Deployer, Fault, System
+from chaoskit.interfaces import Address, Deployer, System
 from chaoskit.interrupt import Interrupt
 from chaoskit.lever import refuse_if_pulled
 from chaoskit.load.driver import LoadDriver
-from chaoskit.model.history import History, Phase, Span
+from chaoskit.model.history import History
 from chaoskit.model.observation import SLOT, Event, slot_start
 from chaoskit.model.run import Run
+from chaoskit.model.topology import Edge
 from chaoskit.model.undo import Undo
 from chaoskit.model.verdict import Gate, Verdict
-from chaoskit.reading import read_fault
 from chaoskit.recorder import Listener
 from chaoskit.registry import find, kinds, undo_owners
 from chaoskit.runner import Finished
 from chaoskit.stage import Stage
 from chaoskit.steps import carry_out_steps
 from chaoskit.store import Store, slug
-from chaoskit.studies.afterwards import as_asked, gates_of, keep, windows_of
-from chaoskit.studies.live import FaultNow, Picture, Status
+from chaoskit.studies.afterwards import as_asked, gates_of, keep
+from chaoskit.studies.by_hand import FaultsByHand
+from chaoskit.studies.live import Picture, Status
 from chaoskit.target import Target
 from chaoskit.traffic import LoadSpec
 
@@ -49,15 +49,10 @@ __all__ = ["GameDay", "UpAsked"]
 
 _LEAD = 0.25
 """Seconds between the order to start the load and the first planned send."""
-_SOON = 0.05
-"""Seconds from the order to inject to the injection: for its undo to be written down."""
-_IN_FORCE = 20.0
-"""Seconds that a fault may take to be in force before whoever asked is told that it is still going in."""
 _DRAIN = 1.0
+"""Seconds that requests in flight at the end may take to finish, at most."""
 _ANSWERED = 3.0
 """Seconds that who asked for the end may take to hear that it is over."""
-_LOOK_BACK = 60.0
-"""Seconds over which a relative fault looks for what an edge usually takes."""
 _WATCHED = ("taps", "replicas", "health", "scrape", "resources")
 
 
@@ -111,10 +106,8 @@ class GameDay:
         self._over = threading.Event()
         """Set when the run is kept, or cannot be."""
         self._trouble = ""
-        self._injecting = threading.Lock()
-        self._injections: list[Injection] = []
+        self._faults: FaultsByHand | None = None
         self._notes: list[str] = []
-        self._undo_left: list[Undo] = []
 
     # ----------------------------------------------------------------------------------------------------- its life
 
@@ -180,6 +173,9 @@ class GameDay:
         self._t0 = t0
         if self._driver is not None:
             self._driver.start(t0, asked.lasts, captured)
+        self._faults = FaultsByHand(
+            stage, system, deployer=asked.deployer, blast_radius=asked.blast_radius, seed=asked.seed, t0=t0
+        )
         folder = str(control_folder(self.run_id))
         stage.will_undo(Undo(id="control", owner=DataFolder.kind, args={"folder": folder}, says=f"rm -r {folder}"))
         self._control.start()
@@ -197,14 +193,9 @@ class GameDay:
     def _stop(self, stage: Stage) -> None:
         """Faults out, load down, no more requests. The stage itself comes down after it."""
         self._down.set()
-        with self._injecting:  # nothing goes in from here on
-            injections = list(self._injections)
-        for injection in injections:
-            injection.withdraw()
-            self._undo_left += [undo for undo in injection.undo_left if undo not in self._undo_left]
+        if self._faults is not None:
+            self._faults.close()
         if self._driver is not None:
-            if self._t0 and not self.interrupt.requested:
-                self._driver.drain(0.0)
             self._driver.stop(_DRAIN if self._t0 else 0.0)
         if self._t0:
             self._control.close()
@@ -219,9 +210,9 @@ class GameDay:
             case {"op": "status"}:
                 return {"status": msgspec.to_builtins(self.status())}
             case {"op": "inject", "fault": dict(fault), "lasts": int() | float() as lasts}:
-                return {"fault": msgspec.to_builtins(self.inject(fault, float(lasts)))}
+                return {"fault": msgspec.to_builtins(self._by_hand().inject(fault, float(lasts)))}
             case {"op": "withdraw", "id": str(which)}:
-                return {"faults": msgspec.to_builtins(self.withdraw(which))}
+                return {"faults": msgspec.to_builtins(self._by_hand().withdraw(which))}
             case {"op": "down"}:
                 return self._take_down()
         raise UsageError("not a request that this game day knows", hint="chaoskit of another version?")
@@ -234,64 +225,19 @@ class GameDay:
             raise CouldNotRun(f"{self.run_id} is down, but not all went well: {self._trouble}")
         return {"folder": str(self.folder)}
 
-    def inject(self, written: Mapping[str, object], lasts: float) -> FaultNow:
-        """Put a fault in for so long; returns when it is in force. `written` is as in an experiment's file.
-
-        Raises UsageError for what does not fit, CouldNotTell for a relative fault that nobody could tell from chance,
-        CouldNotRun where it could not be put in (then it is out again).
-        """
-        with self._injecting:
-            if self._down.is_set():
-                raise CouldNotRun("the game day is going down")
-            system = self._system()
-            asked = self.asked
-            stem = str(written.get("name") or written.get("kind"))
-            number = sum(stem in (one.fault.name, one.fault.kind) for one in self._injections) + 1
-            fault = read_fault(
-                written, asked.target, deployer=asked.deployer, blast_radius=asked.blast_radius, lasts=lasts
-            )
-            fault = fault.model_copy(update={"id": stem if number == 1 else f"{stem}-{number}", "lasts": None})
-            fault = fault.seeded(asked.seed)
-            if type(fault).resolve is not Fault.resolve:
-                fault = fault.resolve(self._before_now())
-            start = time.monotonic() - self._t0 + _SOON
-            injection = Injection(
-                fault,
-                system,
-                t0=self._t0,
-                window=(start, start + lasts),
-                emit=self._stage.recorder.emit,
-                will_undo=self._stage.will_undo,
-                undone=self._stage.undone,
-            )
-            injection.prepare()
-            self._injections.append(injection)
-        until = time.monotonic() + _IN_FORCE
-        while injection.span().in_force is None and not injection.error and time.monotonic() < until:
-            time.sleep(0.01)
-        if injection.error:
-            injection.withdraw()
-            raise CouldNotRun(injection.error)
-        return self._fault_now(injection)
-
-    def withdraw(self, which: str) -> list[FaultNow]:
-        """Take a fault out now (`all`: every one); returns when it is out. Raises UsageError for no such one."""
-        there = [one for one in list(self._injections) if one.span().undone is None]
-        chosen = [one for one in there if which in ("all", one.fault.id)]
-        if not chosen and which != "all":
-            names = ", ".join(one.fault.id for one in there) or "none"
-            raise UsageError(f"no fault {which!r} is in", hint=f"there are: {names}")
-        for injection in chosen:
-            injection.withdraw()
-        return [self._fault_now(one) for one in chosen]
-
     def status(self) -> Status:
         """Right now. Raises CouldNotRun before it stands."""
-        system, now = self._system(), time.monotonic() - self._t0
+        faults, now = self._by_hand(), time.monotonic() - self._t0
+        system = self._stage.system
+        assert system is not None, "it stands"
         topology = system.topology
-        listens = {edge: str(system.proxy(edge).listen) for edge in topology.edges}
-        replicas = topology.replica_names()
-        env = {name: self.asked.target.environment(name, lambda edge: listens[edge]) for name in replicas}
+        listens = {edge: where for edge in topology.edges if (where := _listens(system, edge))}
+        open_ways = {edge.caller for edge in topology.edges if edge not in listens}
+        env = {
+            name: self.asked.target.environment(name, lambda edge: listens[edge])
+            for name in topology.replica_names()
+            if name not in open_ways
+        }
         return Status(
             run=self.run_id,
             title=self.title,
@@ -308,63 +254,29 @@ class GameDay:
             edges=self.picture.edges(now, ((edge.name, listen) for edge, listen in listens.items())),
             checks=self.picture.checks(),
             breakers=self.picture.breakers(),
-            faults=[self._fault_now(one) for one in list(self._injections)],
+            faults=faults.now(),
             events=self.picture.events(),
         )
 
-    def _system(self) -> System:
-        if self._stage.system is None:
-            raise CouldNotRun("the game day does not stand yet")
-        return self._stage.system
-
-    def _fault_now(self, injection: Injection) -> FaultNow:
-        span = injection.span()
-        failed = bool(injection.error or injection.undo_left)
-        return FaultNow(
-            id=span.id,
-            kind=span.kind,
-            on=span.on,
-            says=span.says,
-            state="failed" if failed else "in" if span.undone is None else "out",
-            since=span.injected,
-            until=span.planned[1] if span.undone is None else span.undone,
-            error=injection.error,
-        )
-
-    # -------------------------------------------------------------------------------------------------- what was seen
-
-    def _windows(self, end: float) -> dict[Phase, list[Span]]:
-        spans = [one.span() for one in self._injections]
-        return windows_of([(span.injected, span.undone or end) for span in spans if span.injected is not None], end)
-
-    def _before_now(self) -> History:
-        """The last minute, as far as no fault was in: what a relative fault is measured by."""
-        now = time.monotonic() - self._t0 - 3 * SLOT
-        self._stage.recorder.flush()
-        since = now - _LOOK_BACK
-        recent = [seen for seen in self._stage.recorder.seen() if seen.at >= since]
-        quiet = [
-            (max(start, since), min(end, now))
-            for phase, spans in self._windows(now).items()
-            for start, end in spans
-            if phase is not Phase.FAULT and end > since
-        ]
-        return History(recent, self._system().topology, {Phase.BASELINE: quiet}).between(quiet)
-
     def _history(self, end: float) -> History:
         self._stage.recorder.flush()
-        spans = [one.span() for one in self._injections]
-        return History(self._stage.recorder.seen(), self.asked.target.topology(), self._windows(end), spans, [])
+        faults = self._by_hand()
+        return History(
+            self._stage.recorder.seen(), self.asked.target.topology(), faults.windows(end), faults.spans(), []
+        )
+
+    def _by_hand(self) -> FaultsByHand:
+        if self._faults is None:
+            raise CouldNotRun("the game day does not stand yet")
+        return self._faults
 
     def _kept(self, history: History) -> Finished:
-        asked = self.asked
-        gates = gates_of(asked.target.name, asked.spec, [one.fault for one in self._injections], history)
-        for injection in self._injections:
-            if injection.error:
-                gates.append(Gate(gate="trace", open=False, because=injection.error))
+        asked, faults = self.asked, self._by_hand()
+        gates = gates_of(asked.target.name, asked.spec, faults.faults, history)
+        gates += [Gate(gate="trace", open=False, because=error) for error in faults.errors]
         if self.interrupt.requested:
             gates.append(Gate(gate="interrupted", open=False, because=self.interrupt.because))
-        left = [*self._undo_left, *(undo for undo in self._stage.undo_left if undo not in self._undo_left)]
+        left = [*faults.undo_left, *(undo for undo in self._stage.undo_left if undo not in faults.undo_left)]
         run = Run(
             id=self.run_id,
             title=self.title,
@@ -394,3 +306,11 @@ class GameDay:
 
     def _say(self, text: str) -> None:
         self._stage.recorder.emit(Event(at=time.monotonic(), source="runner", kind="say", text=text))
+
+
+def _listens(system: System, edge: Edge) -> str:
+    """Where the proxy of an edge listens; empty where none stands on it (adopted, and outside the blast radius)."""
+    try:
+        return str(system.proxy(edge).listen)
+    except ProxyError:
+        return ""

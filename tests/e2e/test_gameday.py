@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -126,6 +128,33 @@ def test_requests_of_others_go_through_its_proxies(chaoskit: Callable[..., Comma
     edges = {edge["edge"]: edge for edge in status(chaoskit)["edges"]}
     assert edges["load->front"]["rate"] > 0
     assert edges["front->middle"]["rate"] > edges["load->front"]["rate"]
+
+
+def test_services_of_others_are_broken_and_left_alone(chaoskit: Callable[..., Command], tmp_path: Path) -> None:
+    (tmp_path / "page").write_text("hello")
+    theirs = subprocess.Popen(
+        [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        assert theirs.stdout is not None
+        port = int(theirs.stdout.readline().split(" port ")[1].split()[0])
+        target = tmp_path / "target.yaml"
+        target.write_text(f'name: theirs\nentry: web\nservices:\n  web: {{url: "http://127.0.0.1:{port}"}}\n')
+        said(chaoskit, "up", str(target), "--deployer", "external", "--rate", "20/s", "--path", "/page", "-q")
+        time.sleep(2.0)
+        said(chaoskit, "inject", "reset", "--on", "load->web", "--for", "2s")
+        assert "only knows its url" in said(chaoskit, "inject", "kill", "--on", "web", code=2)
+        time.sleep(2.5)
+        code, out, err = chaoskit("down", "--json").finish(60.0)
+        assert code == 0, out + err
+        (kept,) = document(out)["runs"]
+        (trace,) = [gate for gate in kept["gates"] if gate["gate"] == "trace"]
+        assert trace["open"], trace
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/page", timeout=5).read() == b"hello"
+    finally:
+        theirs.kill()
+        theirs.communicate()
 
 
 def test_a_killed_host_leaves_nothing(chaoskit: Callable[..., Command]) -> None:
