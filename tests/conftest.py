@@ -6,8 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.requires import missing
+
+# A pipeline looks at the same examples each time; on a desk they are new ones each time.
+settings.register_profile("pipeline", derandomize=True)
+if os.environ.get("CHAOSKIT_REQUIRE") == "all":
+    settings.load_profile("pipeline")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
