@@ -36,8 +36,8 @@ from chaoskit.gates import (
 from chaoskit.injection import Injection, apply_undo
 from chaoskit.interfaces import Address, Deployer, Fault, Probe, System
 from chaoskit.interrupt import Interrupt, Interrupted
-from chaoskit.load.driver import LoadDriver
 from chaoskit.lever import refuse_if_pulled
+from chaoskit.load.driver import LoadDriver
 from chaoskit.model.drift import baseline_drift
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import SLOT, Event, slot_start
@@ -153,8 +153,8 @@ class _Runner:
     # ------------------------------------------------------------------------------------------------------ the run
 
     def go(self) -> Finished:
-        started = time.time()
         refuse_if_pulled()
+        started = time.time()
         stem = self.experiment.file.stem if self.experiment.file else slug(self.experiment.title)
         folder = Store(self.asked.store).create(stem, self.asked.variant, started)
         run_id = f"{slug(stem)[:40]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{secrets.token_hex(4)}"
