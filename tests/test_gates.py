@@ -105,9 +105,10 @@ def for_a_second(*, wait: float, others: float) -> HistoryBuilder:
         (machine(wait=0.3, others=1.3), "nothing outside of the run"),
         (machine(wait=3.0, others=0.2), "3 ms in fault (it filled the machine itself)"),
         (for_a_second(wait=4.0, others=1.8), "nothing outside of the run"),
+        (machine((13.0, 24.0), built=machine((12.0, 13.0), stolen=1.5)), "nothing outside of the run"),
         (healthy(), "is not known here"),
     ],
-    ids=["quiet", "beside busy loops", "full by itself", "for a moment", "not Linux"],
+    ids=["quiet", "beside busy loops", "full by itself", "for a moment", "stolen for a moment", "not Linux"],
 )
 def test_the_host_gate_stays_open(built: HistoryBuilder, said: str) -> None:
     gate = host_gate(built.build())
