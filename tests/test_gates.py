@@ -123,9 +123,10 @@ def test_the_host_gate_stays_open(built: HistoryBuilder, said: str) -> None:
             "in 6 of 6 s of baseline: other work on this machine used 1.4 of 2 cores, and its processes waited 2.5 ms",
         ),
         (machine((8.0, 12.0), wait=2.5, others=1.4, built=machine((12.0, 24.0))), "in 4 of 10 s of fault"),
+        (machine(wait=1.3, others=1.3), "waited 1.3 ms each time they had something to do (allowed: 600 µs"),
         (machine(stolen=0.5), "the machine beneath this one took 0.5 of 2 cores away"),
     ],
-    ids=["other work", "in the fault", "a hypervisor"],
+    ids=["other work", "in the fault", "six loops in sessions of their own", "a hypervisor"],
 )
 def test_the_host_gate_shuts_where_others_kept_the_run_from_a_core(built: HistoryBuilder, said: str) -> None:
     gate = host_gate(built.build())
