@@ -220,7 +220,7 @@ def lower_limit(pid: int, which: int, soft: int) -> None:
 _STEP, _SAVED = 0.004, 0.01
 """Seconds between two looks, and of processor time that may be saved up."""
 _duties: dict[str, tuple[threading.Event, threading.Thread]] = {}
-"""By the id of their undo: those of this process."""
+"""By replica: those of this process."""
 
 
 class DutyUndo(UndoOwner):
@@ -230,7 +230,7 @@ class DutyUndo(UndoOwner):
 
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:
-        duty = _duties.pop(undo.id, None)
+        duty = _duties.pop(str(undo.args["replica"]), None)
         if duty is not None:
             duty[0].set()
             duty[1].join()
@@ -272,7 +272,7 @@ def duty_cycle(undo: Undo, pids: Sequence[int], share: float) -> None:
             _signal(pids, signal.SIGCONT)
 
     thread = threading.Thread(target=work, name="fault-duty", daemon=True)
-    _duties[undo.id] = stop, thread
+    _duties[str(undo.args["replica"])] = stop, thread
     thread.start()
 
 

@@ -85,7 +85,8 @@ class _Loop:
 
 
 _loops: dict[str, _Loop] = {}
-"""By the id of their undo: those of this process."""
+"""By what their undo calls them (its id is the journal's, where it may bear the fault's name too): those of this
+process."""
 
 
 class LoopUndo(UndoOwner):
@@ -95,7 +96,7 @@ class LoopUndo(UndoOwner):
 
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:  # noqa: ARG003 - the thread has its own
-        loop = _loops.pop(undo.id, None)
+        loop = _loops.pop(str(undo.args["loop"]), None)
         if loop is None:
             return
         loop.stop()
@@ -122,11 +123,11 @@ class LoopFault(ServiceFault):
 
     def _undo_loop(self, system: System) -> Undo:
         name = toxic_name(system, self.id)
-        return Undo(id=f"loop {name}", owner=LoopUndo.kind, args={"fault": self.id}, says=f"stop {self.says()}")
+        return Undo(id=f"loop {name}", owner=LoopUndo.kind, args={"loop": name}, says=f"stop {self.says()}")
 
     def inject(self, system: System) -> None:
         loop = _Loop(system, self.strikes(self.replicas(system.topology)), self.signal)
-        _loops[self._undo_loop(system).id] = loop
+        _loops[toxic_name(system, self.id)] = loop
         loop.start()
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chaoskit.errors import UndoError
@@ -44,8 +45,9 @@ def until(true: Callable[[], bool]) -> None:
 
 
 def stop(fault: LoopFault, system: FakeSystem) -> None:
-    """As the runner does it: last undo first."""
-    for undo in reversed(fault.undo(system)):
+    """As the runner does it: last undo first, each under the id that it has in the journal."""
+    for named in reversed(fault.undo(system)):
+        undo = msgspec.structs.replace(named, id=f"{fault.id}: {named.id}")
         if undo.owner == LoopUndo.kind:
             LoopUndo.apply_undo(undo, system)
         else:
@@ -105,6 +107,16 @@ def test_a_loop_that_broke_says_so_when_it_is_undone(system: FakeSystem, monkeyp
     time.sleep(0.1)
     with pytest.raises(UndoError, match="no more processes"):
         LoopUndo.apply_undo(fault.undo(system)[-1], system)
+
+
+def test_a_loop_that_was_stopped_strikes_no_more(system: FakeSystem) -> None:
+    fault = CrashLoop(id="crash_loop", on="payments.1", up="50ms", down="5ms")
+    fault.inject(system)
+    until(lambda: replica(system).deaths > 2)
+    stop(fault, system)
+    deaths = replica(system).deaths
+    time.sleep(0.15)
+    assert replica(system).deaths == deaths and replica(system).is_alive
 
 
 def test_a_monkey_of_the_same_seed_makes_the_same_choices() -> None:
