@@ -11,8 +11,9 @@ from __future__ import annotations
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -57,6 +58,9 @@ class Docker(Deployer):
     _giving_up: threading.Event = PrivateAttr(default_factory=threading.Event)
     _images: dict[str, str] = PrivateAttr(default_factory=dict)
     _replicas: list[ContainerReplica] = PrivateAttr(default_factory=list)
+    _servers: dict[str, tuple[ContainerReplica, Future[None]]] = PrivateAttr(default_factory=dict)
+    """Those that came up beside the proxies."""
+    _pool: ThreadPoolExecutor | None = PrivateAttr(default=None)
 
     def prepare(self, target: Target, scene: Scene) -> ProxyPlace:
         """Images first (they stay, as a cache), then the run's network, with its undo written before it."""
@@ -73,7 +77,17 @@ class Docker(Deployer):
         labels = {RUN_LABEL: scene.run_id}
         engine.make_network(network, labels)
         self._place = ContainerPlace(engine, lab, network, labels, scene)
+        self._pool = ThreadPoolExecutor(thread_name_prefix="server")
+        for name, spec in target.services.items():
+            if spec.provides and not spec.needs:  # they call nobody: up they go, while the proxies do
+                self._begin_server(target, scene, name, {})
         return self._place
+
+    def _begin_server(self, target: Target, scene: Scene, name: str, listens: dict[Edge, Address]) -> None:
+        assert self._pool is not None, "made before"
+        replica = self._container(target, scene, name, listens)
+        self._replicas.append(replica)
+        self._servers[name] = replica, self._pool.submit(self._serve, target, scene, replica)
 
     @staticmethod
     def _image(engine: Engine, target: Target, name: str, lab: str, files: str, scene: Scene) -> str:
@@ -92,7 +106,7 @@ class Docker(Deployer):
         return files
 
     def deploy(self, target: Target, scene: Scene) -> System:
-        """Edges first, then real servers, then all services together."""
+        """Edges first, then all services together, each when the real servers that it needs are up."""
         assert self._engine is not None and self._place is not None, "prepared before"
         topology = target.topology()
         standing: dict[str, ReplicaControl] = {}
@@ -106,19 +120,30 @@ class Docker(Deployer):
             else:
                 addresses[name] = Address(_alias(name), _inside(spec))
         listens = {edge: scene.open_edge(edge, addresses[edge.callee]) for edge in topology.edges}
-        servers: list[ContainerReplica] = []
-        services: list[ContainerReplica] = []
+        for name, spec in target.services.items():
+            if spec.provides and name not in self._servers:
+                self._begin_server(target, scene, name, listens)
+        jobs: list[Callable[[], object]] = [up.result for _, up in self._servers.values()]
         for name in topology.replica_names():
             if name in standing:
                 continue
-            spec = target.services[name.partition(".")[0]]
+            if name in self._servers:
+                standing[name] = self._servers[name][0]
+                continue
             replica = self._container(target, scene, name, listens)
             standing[name] = replica
             self._replicas.append(replica)
-            (servers if spec.provides else services).append(replica)
-        self._together(lambda replica: self._serve(target, scene, replica), servers)
-        self._together(self._bring_up, services)
+            callees = [edge.callee for edge in topology.edges if edge.caller == name]
+            jobs.append(partial(self._follow_servers, replica, callees))
+        self._together(jobs)
         return Standing(target, scene, standing)
+
+    def _follow_servers(self, replica: ContainerReplica, callees: Sequence[str]) -> None:
+        for callee in callees:
+            if callee in self._servers:
+                self._servers[callee][1].result()
+        if not self._giving_up.is_set():
+            self._bring_up(replica)
 
     def _container(self, target: Target, scene: Scene, name: str, listens: dict[Edge, Address]) -> ContainerReplica:
         assert self._engine is not None, "prepared before"
@@ -188,11 +213,10 @@ class Docker(Deployer):
             raise DeployError(f"{replica.name} was not ready within {patience:g} s: {said}", detail=replica.tail())
         return True
 
-    def _together(self, job: Callable[[ContainerReplica], object], replicas: Iterable[ContainerReplica]) -> None:
-        """Do a job for every replica at once; raises the first error when all have ended, or have given up waiting."""
-        todo = list(replicas)
-        with ThreadPoolExecutor(max_workers=len(todo) or 1) as pool:
-            running = [pool.submit(job, replica) for replica in todo]
+    def _together(self, jobs: Sequence[Callable[[], object]]) -> None:
+        """Do all jobs at once; raises the first error when all have ended, or have given up waiting."""
+        with ThreadPoolExecutor(max_workers=len(jobs) or 1) as pool:
+            running = [pool.submit(job) for job in jobs]
             try:
                 for done in as_completed(running):
                     done.result()
@@ -201,13 +225,15 @@ class Docker(Deployer):
                 raise
 
     def stop(self) -> None:
-        """Services and servers together; the proxies and the network when the proxies are closed."""
+        """Services, servers and proxies together; the network when they are gone."""
         if self._engine is None:
             return
+        if self._pool is not None:  # nothing may come up any more
+            self._giving_up.set()
+            self._pool.shutdown(wait=True)
         try:
-            self._together(lambda replica: replica.stop(), self._replicas)
-            if self._place is not None:
-                self._place.stop()
+            proxies = [self._place.stop] if self._place is not None else []
+            self._together([*(replica.stop for replica in self._replicas), *proxies])
             if self._undo is not None and self._scene is not None:
                 swept(self._engine, self._scene, self._undo)
         except CouldNotRun as error:
@@ -216,7 +242,8 @@ class Docker(Deployer):
             self._scene.say(f"left to the guardian, or to chaoskit recover: {error.message}")
         finally:
             self._replicas.clear()
-            self._undo = None
+            self._servers.clear()
+            self._undo = self._pool = None
             self._engine.close()
 
 
