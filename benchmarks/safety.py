@@ -1,8 +1,10 @@
-"""What is left behind when a run is killed: `python benchmarks/safety.py [--trials 30] [--seed 1] [--mode NAME ...]`.
+"""What is left behind when a run is killed: `python benchmarks/safety.py [--trials 30] [--seed 1] [--mode NAME ...]
+[--deployer docker]`.
 
 Each trial starts `chaoskit run` on a small target (a service that daemonises a helper, PostgreSQL, Redis) with a fault
 on an edge and a paused service, does harm at a random instant, and then counts what is left of it: processes, listening
-ports, shared memory, data folders, journals, and toxics of a Toxiproxy that is not ours (`--toxiproxy URL`).
+ports, shared memory, data folders, journals, and toxics of a Toxiproxy that is not ours (`--toxiproxy URL`). With
+`--deployer docker` its services are containers: then containers, networks, volumes and images without a name too.
 
     harness    SIGKILL of the harness           group     SIGKILL of its process group
     child      SIGKILL of a process it started  guardian  SIGKILL of the guardian (the harness ends the run)
@@ -83,12 +85,15 @@ class Trial:
     folder: Path
     chance: random.Random
     toxiproxy: str
+    deployer: str = "process"
     runs: list[str] = field(default_factory=list)
     seen: set[ProcessId] = field(default_factory=set)
     guardian: int = 0
     harmed: bool = False
     """Whether the run was still going on when harm came."""
     ports: set[int] = field(default_factory=set)
+    images: set[str] = field(default_factory=set)
+    """Images without a name that were there before."""
 
     def run(self) -> tuple[float, Counter[str]]:
         """Seconds from the harm (a freeze: from the due time) until nothing was left, and what was left after all."""
@@ -96,7 +101,9 @@ class Trial:
         env["TMPDIR"] = str(self.folder / "tmp")
         if self.toxiproxy:
             env["CHAOSKIT_TOXIPROXY"] = self.toxiproxy
-        command = [sys.executable, "-m", "chaoskit", "run", "experiment.yaml", "--quiet"]
+        command = [sys.executable, "-m", "chaoskit", "run", "experiment.yaml", "--quiet", "--deployer", self.deployer]
+        if self.deployer == "docker":
+            self.images = unnamed_images()
         with (self.folder / "output").open("wb") as output:
             harness = subprocess.Popen(
                 command, cwd=self.folder, env={**env, "PYTHONPATH": str(ROOT)}, stdout=output, stderr=output,
@@ -115,7 +122,7 @@ class Trial:
             if self.mode == "both":
                 self._recover(env)
             while (left := self._left(harness)) and time.monotonic() < since + PATIENCE:
-                time.sleep(0.02)
+                time.sleep(0.02 if self.deployer == "process" else 0.2)
             return time.monotonic() - since, left
         finally:
             harness.send_signal(signal.SIGCONT)
@@ -128,7 +135,8 @@ class Trial:
         began = time.monotonic()
         while self.mode in ("child", "guardian") and not self.guardian and harness.poll() is None:
             self._look()
-        most = began + 60.0 if self.mode == "freeze" else time.monotonic() + self.chance.uniform(0.0, 6.0)
+        longest = 6.0 if self.deployer == "process" else 10.0
+        most = began + 60.0 if self.mode == "freeze" else time.monotonic() + self.chance.uniform(0.0, longest)
         while time.monotonic() < most and harness.poll() is None:
             self._look()
             if self.mode == "freeze" and self._faults_are_in():
@@ -207,10 +215,33 @@ class Trial:
         left["ports"] = len(self.ports & listening(None)) if pids else 0
         left["memory"] = segments({process.pid for process in self.seen})
         left["journals"] = len(list((self.folder / "state").glob("runs/*.journal")))
+        if self.deployer == "docker":
+            for run in self.runs:
+                left += in_the_engine(run)
+            left["images"] = len(unnamed_images() - self.images)
         if self.toxiproxy:
             with urllib.request.urlopen(f"{self.toxiproxy}/proxies", timeout=5) as answer:
                 left["toxics"] = len(json.load(answer))
         return +left
+
+
+def in_the_engine(run: str) -> Counter[str]:
+    """What bears the label of a run there."""
+    label = f"label=chaoskit.run={run}"
+    return Counter(
+        containers=len(_docker("ps", "-aq", "--filter", label)),
+        networks=len(_docker("network", "ls", "-q", "--filter", label)),
+        volumes=len(_docker("volume", "ls", "-q", "--filter", label)),
+    )
+
+
+def unnamed_images() -> set[str]:
+    """What a build leaves that does not come to its end."""
+    return set(_docker("images", "-q", "--filter", "dangling=true"))
+
+
+def _docker(*words: str) -> list[str]:
+    return subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout.split()
 
 
 def _kill(pid: int) -> None:
@@ -253,6 +284,7 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=24, help="in all, taken in turn from the modes")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mode", action="append", choices=MODES)
+    parser.add_argument("--deployer", choices=("process", "docker"), default="process")
     parser.add_argument("--toxiproxy", default="", help="URL of a Toxiproxy that is not ours, without proxies")
     asked = parser.parse_args()
     chance = random.Random(asked.seed)
@@ -269,7 +301,7 @@ def main() -> int:
             (folder / "targets" / "victim" / "service.py").write_text(SERVICE)
             (folder / "targets" / "victim" / "target.yaml").write_text(TARGET)
             (folder / "experiment.yaml").write_text(EXPERIMENT)
-            trial = Trial(mode, folder, random.Random(chance.random()), asked.toxiproxy)
+            trial = Trial(mode, folder, random.Random(chance.random()), asked.toxiproxy, asked.deployer)
             seconds, remains = trial.run()
             harmed[mode] += trial.harmed
             took[mode].append(seconds)
