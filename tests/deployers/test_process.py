@@ -321,6 +321,29 @@ def test_ports_are_free_apart_and_outside_of_what_outgoing_connections_take() ->
     socket.create_server(held[0].address).close()
 
 
+def test_a_port_is_free_when_it_is_released_although_others_fork() -> None:
+    """A child has its parent's sockets until it executes its program."""
+    from chaoskit.deployers.ports import reserve
+
+    held = reserve()
+    ready, go_on = os.pipe()
+    child = os.fork()
+    if child == 0:  # a fork that takes its time to become another program
+        os.read(ready, 1)
+        os._exit(0)
+    timer = threading.Timer(0.3, os.write, [go_on, b"x"])
+    timer.start()
+    try:
+        held.release()
+        with socket.create_server(held.address, reuse_port=False):
+            pass
+    finally:
+        timer.join()
+        os.waitpid(child, 0)
+        os.close(ready)
+        os.close(go_on)
+
+
 @pytest.mark.skipif(not Postgres.found(), reason="needs PostgreSQL")
 def test_a_stop_after_the_guardian_died_leaves_the_rest_to_recovery(
     deployer: Process, stood: Stood, tmp_path: Path, server: str
