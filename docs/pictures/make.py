@@ -1,7 +1,7 @@
 """Remake the pictures of README and docs from real runs: `python docs/pictures/make.py [STORE]`.
 
-Runs both variants of one experiment (or takes a store that has runs of it), keeps the supported one's reports as
-the sample, and takes pictures in headless Chromium of the report, the index, the terminal and the CI summary.
+Runs both variants of one experiment, keeps the supported one's reports as the sample, and takes pictures in headless
+Chromium of the report, the terminal, the CI summary, and the index (of STORE where one is given: a suite's, say).
 """
 
 from __future__ import annotations
@@ -40,16 +40,15 @@ tr:nth-child(even) { background: #f6f8fa } code { background: #eff1f3; padding: 
 def main(arguments: list[str]) -> int:
     """0 where every picture was made."""
     with tempfile.TemporaryDirectory(prefix="chaoskit-pictures-") as scratch:
-        store = Path(arguments[0]) if arguments else Path(scratch) / "reports"
-        terminal = "" if arguments else _run(store)
+        store = Path(scratch) / "reports"
+        terminal = _run(store)
         folder = _supported(store)
         _keep(folder)
         with Browser() as browser:
             _report(browser, folder / "report.html")
-            _whole(browser, write_index(store), "index.png", height=900)
+            _whole(browser, write_index(Path(arguments[0]) if arguments else store), "index.png", height=900)
             _whole(browser, _markdown(folder / "summary.md", Path(scratch)), "summary.png", width=1060)
-            if terminal:
-                _whole(browser, _terminal(terminal, Path(scratch)), "terminal.png", width=1000)
+            _whole(browser, _terminal(terminal, Path(scratch)), "terminal.png", width=1000)
     return 0
 
 
@@ -70,7 +69,8 @@ def _keep(folder: Path) -> None:
     sample.mkdir(parents=True, exist_ok=True)
     for name in ("report.html", "result.json", "junit.xml", "summary.md"):
         text = (folder / name).read_text(encoding="utf-8")
-        (sample / name).write_text(text.replace(f"{ROOT}/", ""), encoding="utf-8")
+        store = f"{folder.parents[2]}/"
+        (sample / name).write_text(text.replace(f"{ROOT}/", "").replace(store, ""), encoding="utf-8")
         _say(sample / name)
 
 
