@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import resource
 import signal
 import socket
 import threading
@@ -121,15 +122,16 @@ def test_requests_may_be_pipelined_and_cut(server: Api) -> None:
         eventually(lambda: sock.recv(1 << 16, socket.MSG_PEEK).count(b'{"version": "2.12.0"}') == 4)
 
 
-def test_thousands_of_proxies(server: Api) -> None:
-    count = 3000
+def test_ten_thousand_proxies(server: Api) -> None:
+    descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    count = 10_000 if descriptors == resource.RLIM_INFINITY or descriptors > 12_000 else descriptors // 2
     made = server.ok("POST", "/populate", [{**P, "name": f"p{number}"} for number in range(count)])["proxies"]
     assert len({proxy["listen"] for proxy in made}) == count
     assert len(server.ok("GET", "/proxies")) == count
     began = time.monotonic()
     server.ok("POST", "/reset")
     server.ok("DELETE", "/proxies/p17")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
 
 
 def test_two_at_once_make_one_of_a_name(server: Api) -> None:
