@@ -119,9 +119,12 @@ def test_children_bear_the_marks_and_default_signals() -> None:
         wait_for(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "sleep\n")
         pids = [child.pid]
         wait_for(lambda: bool(marked(CHILD_MARK, "run-1/1", pids)) and bool(marked(RUN_MARK, "run-1", pids)))
-        status = Path(f"/proc/{child.pid}/status").read_text()
-        assert "SigIgn:\t0000000000000000" in status
-        assert "SigBlk:\t0000000000000000" in status
+
+        def signals() -> dict[str, str]:
+            lines = Path(f"/proc/{child.pid}/status").read_text().splitlines()
+            return {key: value for key, value in (line.split(":\t", 1) for line in lines) if key in ("SigIgn", "SigBlk")}
+
+        wait_for(lambda: set(signals().values()) == {"0" * 16})  # its name is there before its signals are
         assert os.getsid(child.pid) == child.pid != os.getsid(0)
         assert sorted(path.name for path in Path(f"/proc/{child.pid}/fd").iterdir()) == ["0", "1", "2"]
 

@@ -26,7 +26,8 @@ FAULTS: tuple[ServiceFault, ...] = (
     Memory(id="mem_limit", on="mem-limit", more="4MB", by="limit"),
     Descriptors(id="fds", on="fds"),
 )
-TWINS = tuple(twin(fault) for fault in FAULTS)
+# Beside a hog that is in, everything on two cores has busy neighbours: its twin is told apart in a written history.
+TWINS = tuple(twin(fault) for fault in FAULTS if fault.id != "cpu_hog")
 
 
 @pytest.fixture(scope="module")
