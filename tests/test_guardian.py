@@ -122,7 +122,9 @@ def test_children_bear_the_marks_and_default_signals() -> None:
 
         def signals() -> dict[str, str]:
             lines = Path(f"/proc/{child.pid}/status").read_text().splitlines()
-            return {key: value for key, value in (line.split(":\t", 1) for line in lines) if key in ("SigIgn", "SigBlk")}
+            return {
+                key: value for key, value in (line.split(":\t", 1) for line in lines) if key in ("SigIgn", "SigBlk")
+            }
 
         wait_for(lambda: set(signals().values()) == {"0" * 16})  # its name is there before its signals are
         assert os.getsid(child.pid) == child.pid != os.getsid(0)
