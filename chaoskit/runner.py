@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import platform
-import secrets
 import sys
 import threading
 import time
@@ -22,7 +21,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from chaoskit.abort import AbortWatch
-from chaoskit.errors import CouldNotRun, CouldNotTell, UsageError
+from chaoskit.errors import CouldNotTell, UsageError
 from chaoskit.experiment import Experiment
 from chaoskit.gates import (
     clock_gate,
@@ -47,9 +46,9 @@ from chaoskit.model.verdict import Finding, Gate, Verdict, merge
 from chaoskit.reading import load_target
 from chaoskit.recorder import Listener
 from chaoskit.registry import find, kinds, undo_owners
-from chaoskit.stage import Stage
+from chaoskit.stage import Stage, usual_probes
 from chaoskit.steps import carry_out_steps
-from chaoskit.store import Store, save_run, slug
+from chaoskit.store import Store, keep, new_run_id, slug
 from chaoskit.target import Target
 
 __all__ = ["Asked", "Finished", "carry_out", "judge", "run"]
@@ -157,7 +156,7 @@ class _Runner:
         started = time.time()
         stem = self.experiment.file.stem if self.experiment.file else slug(self.experiment.title)
         folder = Store(self.asked.store).create(stem, self.asked.variant, started)
-        run_id = f"{slug(stem)[:40]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(started))}-{secrets.token_hex(4)}"
+        run_id = new_run_id(slug(stem)[:40], started)
         toxiproxy = self.asked.toxiproxy or os.environ.get("CHAOSKIT_TOXIPROXY") or "embedded"
         stage = Stage(
             run_id, folder, label=self.experiment.title, toxiproxy=toxiproxy, seed=self.seed, say=self._say
@@ -181,8 +180,7 @@ class _Runner:
         if self.t0 == 0.0:  # interrupted before there was anything to judge
             self.t0 = time.monotonic()
         finished = self._judged(history, folder, run_id, started, served_by, stage.undo_left)
-        save_run(folder, finished.run)
-        self._report(finished)
+        keep(finished.run, history, self.asked.reporters)
         return finished
 
     def _phases(self, stage: Stage) -> None:
@@ -262,8 +260,7 @@ class _Runner:
         adds."""
         own = {probe.kind for probe in self.experiment.probes}
         known = kinds("probes")
-        ours = ("taps", "replicas", "health", "scrape", "resources")
-        always = [known[kind]() for kind in ours if kind in known and kind not in own]
+        always = usual_probes(without=own)
         needed = [
             known[kind].model_validate(dict(settings))
             for claim in self.experiment.hypotheses
@@ -432,24 +429,6 @@ class _Runner:
             notes=[*self.seen.notes, *filter(None, [baseline_drift(history)])],
         )
         return Finished(finished, history)
-
-    def _report(self, finished: Finished) -> None:
-        """Write every report; one that fails does not keep the others from being written."""
-        failed: list[str] = []
-        wanted = self.asked.reporters
-        for kind, reporter in kinds("reporters").items():
-            if wanted is not None and kind not in wanted:
-                continue
-            try:
-                reporter().write(finished.run, finished.history, Path(finished.run.folder))
-            except Exception as error:  # noqa: BLE001 - raised below, once the other reports are written
-                failed.append(f"{kind}: {type(error).__name__}: {error}")
-        if failed:
-            raise CouldNotRun(
-                f"the run is {finished.run.verdict} and kept in {finished.run.folder}, but a report was not written",
-                detail="\n".join(failed),
-                hint=f"chaoskit report {finished.run.folder} makes them again",
-            )
 
     def _say(self, text: str) -> None:
         self._stage.recorder.emit(Event(at=time.monotonic(), source="runner", kind="say", text=text))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -24,11 +24,19 @@ from chaoskit.model.undo import Undo
 from chaoskit.proxy.mesh import Mesh
 from chaoskit.recorder import Recorder
 from chaoskit.recover import recover_all
-from chaoskit.registry import find
+from chaoskit.registry import find, kinds
 from chaoskit.store import HISTORY
 from chaoskit.target import Target
 
-__all__ = ["Stage"]
+__all__ = ["Stage", "usual_probes"]
+
+_USUAL = ("taps", "replicas", "health", "scrape", "resources")
+
+
+def usual_probes(without: Collection[str] = ()) -> list[Probe]:
+    """What is watched wherever a target stands, but for these kinds."""
+    known = kinds("probes")
+    return [known[kind]() for kind in _USUAL if kind in known and kind not in without]
 
 
 class Stage:

@@ -16,18 +16,34 @@ import contextlib
 import math
 import os
 import re
+import secrets
 import tempfile
+import time
+from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
-from chaoskit.errors import UsageError
+from chaoskit.errors import CouldNotRun, UsageError
 from chaoskit.model.history import History, Phase
 from chaoskit.model.observation import Observation
 from chaoskit.model.run import FORMAT_VERSION, Run
+from chaoskit.registry import kinds
 
-__all__ = ["HISTORY", "RUN", "Store", "history_of", "load_run", "read_run", "save_run", "slug", "write_atomically"]
+__all__ = [
+    "HISTORY",
+    "RUN",
+    "Store",
+    "history_of",
+    "keep",
+    "load_run",
+    "new_run_id",
+    "read_run",
+    "save_run",
+    "slug",
+    "write_atomically",
+]
 
 HISTORY = "history.jsonl"
 RUN = "run.json"
@@ -36,6 +52,11 @@ RUN = "run.json"
 def slug(text: str) -> str:
     """A folder's name for a title or file stem."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:80] or "run"
+
+
+def new_run_id(stem: str, when: float) -> str:
+    """An id that no other run has, which says what and when (seconds since the epoch)."""
+    return f"{stem}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(when))}-{secrets.token_hex(4)}"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -111,6 +132,27 @@ def save_run(folder: Path, run: Run) -> None:
     """Write `run.json`."""
     data = msgspec.json.encode(_endless_as_text(msgspec.to_builtins(run)))
     write_atomically(folder / RUN, msgspec.json.format(data, indent=1) + b"\n")
+
+
+def keep(run: Run, history: History, reporters: Collection[str] | None = None) -> None:
+    """Write the run and its reports (None for every kind) into its folder. Raises CouldNotRun where a report was not
+    written; the others are."""
+    folder = Path(run.folder)
+    save_run(folder, run)
+    failed = []
+    for kind, reporter in kinds("reporters").items():
+        if reporters is not None and kind not in reporters:
+            continue
+        try:
+            reporter().write(run, history, folder)
+        except Exception as error:  # noqa: BLE001 - raised below, once the other reports are written
+            failed.append(f"{kind}: {type(error).__name__}: {error}")
+    if failed:
+        raise CouldNotRun(
+            f"the run is {run.verdict} and kept in {folder}, but a report was not written",
+            detail="\n".join(failed),
+            hint=f"chaoskit report {folder} makes them again",
+        )
 
 
 def _endless_as_text(value: object) -> object:

@@ -86,14 +86,15 @@ def experiment(
     places = _places(system, cls)
     on = on or _asked("on", f"{kind.capitalize()} on", places, places[-1] if places else None)
     given = dict(_pairs(settings))
+    meanings = described(cls)
     for name, setting in cls.model_fields.items():
         key = setting.alias or name
         if setting.is_required() and key not in given and name != "on":
-            about = described(cls).get(name, key).partition(". ")[0].rstrip(".")
+            about = meanings.get(name, key).partition(". ")[0].rstrip(".")
             given[key] = _asked(f"set {key}=…", f"{key} ({about})", [], _example(cls, name))
     if not given:  # of some settings only one is needed: the docs' own example has one
         for key, example in _documented(cls, on):
-            about = described(cls).get(key, key).partition(". ")[0].rstrip(".")
+            about = meanings.get(key, key).partition(". ")[0].rstrip(".")
             given[key] = _asked(f"set {key}=…", f"{key} ({about})", [], example)
     chosen = list(requests) or [_asked("request", "Request", [], "GET /")]
     rate = rate or _asked("rate", "Rate", [], "20/s")

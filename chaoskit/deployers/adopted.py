@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from contextlib import closing
 
 import msgspec
 
@@ -152,12 +153,10 @@ class RunsAgain(UndoOwner):
         if system is not None:
             system.replica(str(undo.args["replica"])).start()
             return
-        engine, ident = Engine(str(undo.args["engine"])), str(undo.args["container"])
-        try:
+        ident = str(undo.args["container"])
+        with closing(Engine(str(undo.args["engine"]))) as engine:
             if engine.inspect(ident) is not None and not engine.state(ident)[0]:
                 engine.start_again(ident)
-        finally:
-            engine.close()
 
 
 def set_back(engine: Engine, found: Found, what: str, name: str) -> Undo:
@@ -182,10 +181,8 @@ class SetBack(UndoOwner):
 
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:
-        engine, ident = Engine(str(undo.args["engine"])), str(undo.args["container"])
-        try:
+        ident = str(undo.args["container"])
+        with closing(Engine(str(undo.args["engine"]))) as engine:
             for place in msgspec.convert(undo.args["endpoints"], list[Endpoint]):
                 engine.put(ident, place)
             engine.rename(ident, str(undo.args["name"]))
-        finally:
-            engine.close()

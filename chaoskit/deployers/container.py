@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from chaoskit.deployers.docker_engine import ContainerSpec, Engine
@@ -176,11 +176,8 @@ class Unpause(UndoOwner):
 
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:
-        engine = Engine(str(undo.args["engine"]))
-        try:
+        with closing(Engine(str(undo.args["engine"]))) as engine:
             engine.unpause(str(undo.args["container"]))
-        finally:
-            engine.close()
 
 
 class Reconnect(UndoOwner):
@@ -190,8 +187,5 @@ class Reconnect(UndoOwner):
 
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:
-        engine = Engine(str(undo.args["engine"]))
-        try:
+        with closing(Engine(str(undo.args["engine"]))) as engine:
             engine.connect(str(undo.args["network"]), str(undo.args["container"]), str(undo.args["alias"]))
-        finally:
-            engine.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 
 from chaoskit.deployers.docker_engine import RUN_LABEL, Engine
 from chaoskit.errors import UndoError
@@ -24,10 +25,9 @@ class Sweep(UndoOwner):
 
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:
-        engine = Engine(str(undo.args["engine"]))
         run_id = str(undo.args["run"])
         until = time.monotonic() + _SWEEPS
-        try:
+        with closing(Engine(str(undo.args["engine"]))) as engine:
             while left := engine.sweep(run_id):
                 time.sleep(_PASSES if system is None else 0.0)
                 if time.monotonic() > until:
@@ -36,8 +36,6 @@ class Sweep(UndoOwner):
                 time.sleep(_PASSES)
                 if late := engine.sweep(run_id):
                     raise UndoError(f"these appeared again: {', '.join(late)}", hint=undo.says)
-        finally:
-            engine.close()
 
 
 def sweep_undo(engine: Engine, run_id: str, network: str) -> Undo:

@@ -1,24 +1,19 @@
-"""What is made of a game day when it is over: its windows, its gates, and what is kept of it. Pure but for `keep`."""
+"""What is made of a game day when it is over: its windows, its gates, and what was asked. Pure."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
-from chaoskit.errors import CouldNotRun
 from chaoskit.experiment import Experiment
 from chaoskit.interfaces import Fault
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import SLOT, slot_start
-from chaoskit.model.run import Run
 from chaoskit.model.verdict import Gate
-from chaoskit.registry import kinds
 from chaoskit.runner import judge
-from chaoskit.store import save_run
 from chaoskit.traffic import LoadSpec
 
-__all__ = ["as_asked", "gates_of", "keep", "windows_of"]
+__all__ = ["as_asked", "gates_of", "windows_of"]
 
 _UNASKED = Gate(gate="steady state", open=True, because="a game day asks for no steady state")
 _NO_LOAD = LoadSpec.model_validate({"rate": "1/s", "requests": [{"path": "/"}]})
@@ -60,17 +55,3 @@ def as_asked(target: str, load: LoadSpec | None) -> str:
     """What was put up and sent, as a reader sees it."""
     spec = load.model_dump(mode="json", by_alias=True, exclude_defaults=True) if load else None
     return json.dumps({"target": target, "load": spec}, indent=2)
-
-
-def keep(run: Run, history: History) -> None:
-    """Write the run and every report. Raises CouldNotRun where a report was not written; the others are."""
-    folder = Path(run.folder)
-    save_run(folder, run)
-    failed = []
-    for kind, reporter in kinds("reporters").items():
-        try:
-            reporter().write(run, history, folder)
-        except Exception as error:  # noqa: BLE001 - raised below, once the other reports are written
-            failed.append(f"{kind}: {type(error).__name__}: {error}")
-    if failed:
-        raise CouldNotRun(f"a report was not written; the run is kept in {folder}", detail="\n".join(failed))

@@ -10,7 +10,6 @@ whether each fault bit.
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,12 +33,12 @@ from chaoskit.model.topology import Edge
 from chaoskit.model.undo import Undo
 from chaoskit.model.verdict import Gate, Verdict
 from chaoskit.recorder import Listener
-from chaoskit.registry import find, kinds, undo_owners
+from chaoskit.registry import find, undo_owners
 from chaoskit.runner import Finished
-from chaoskit.stage import Stage
+from chaoskit.stage import Stage, usual_probes
 from chaoskit.steps import carry_out_steps
-from chaoskit.store import Store, slug
-from chaoskit.studies.afterwards import as_asked, gates_of, keep
+from chaoskit.store import Store, keep, new_run_id, slug
+from chaoskit.studies.afterwards import as_asked, gates_of
 from chaoskit.studies.by_hand import FaultsByHand
 from chaoskit.studies.live import Picture, Status
 from chaoskit.target import Target
@@ -53,7 +52,6 @@ _DRAIN = 1.0
 """Seconds that requests in flight at the end may take to finish, at most."""
 _ANSWERED = 3.0
 """Seconds that who asked for the end may take to hear that it is over."""
-_WATCHED = ("taps", "replicas", "health", "scrape", "resources")
 
 
 @dataclass(frozen=True)
@@ -91,8 +89,7 @@ class GameDay:
         stem = slug(asked.target.name)
         self.deployer: Deployer = find("deployers", asked.deployer)()
         self.folder = Store(asked.store).create(f"gameday-{stem}", None, self.started).resolve()
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(self.started))
-        self.run_id = f"gameday-{stem[:30]}-{stamp}-{secrets.token_hex(4)}"
+        self.run_id = new_run_id(f"gameday-{stem[:30]}", self.started)
         self.picture = Picture()
         self.interrupt = Interrupt()
         self._stage = Stage(
@@ -164,8 +161,7 @@ class GameDay:
                     root=asked.root,
                 )
                 self._driver.prepare()
-        known = kinds("probes")
-        stage.watch([known[kind]() for kind in _WATCHED if kind in known])
+        stage.watch(usual_probes())
         undo_owners()  # imports a good deal: now, not when a fault is due to come out
         t0 = slot_start(time.monotonic() + _LEAD + SLOT)
         self.started = time.time() + (t0 - time.monotonic())

@@ -6,14 +6,13 @@ stage (guardian, recorder) ─► target with its proxies, or nothing for a URL 
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from chaoskit.errors import CouldNotRun, UsageError
+from chaoskit.errors import UsageError
 from chaoskit.experiment import Experiment
 from chaoskit.interfaces import Address, Deployer, Hypothesis, System
 from chaoskit.interrupt import Interrupt, Interrupted
@@ -26,10 +25,10 @@ from chaoskit.model.topology import Topology
 from chaoskit.model.verdict import Finding, Gate, Verdict, merge
 from chaoskit.reading import load_target
 from chaoskit.recorder import Listener
-from chaoskit.registry import find, kinds
+from chaoskit.registry import find
 from chaoskit.runner import Finished, judge
-from chaoskit.stage import Stage
-from chaoskit.store import Store, save_run, slug
+from chaoskit.stage import Stage, usual_probes
+from chaoskit.store import Store, keep, new_run_id, slug
 from chaoskit.target import Target
 from chaoskit.traffic import LoadSpec
 
@@ -39,8 +38,6 @@ _LEAD = 0.25
 """Seconds between the order to start and the first planned send."""
 _DRAIN = 2.0
 """Seconds that requests in flight at the end may take to finish, at most."""
-_WATCHED = ("taps", "replicas", "health", "scrape")
-"""Probes of a target that is put up."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +108,7 @@ class LoadStage:
         self.started = time.time()
         stem = slug(self.target.name if self.target else urlsplit(asked.where).netloc)
         self.folder = Store(asked.store).create(f"load-{stem}", None, self.started)
-        self.run_id = f"load-{stem[:30]}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(4)}"
+        self.run_id = new_run_id(f"load-{stem[:30]}", self.started)
         self._stage = Stage(
             self.run_id, self.folder, label=self.title, toxiproxy=asked.toxiproxy, seed=asked.seed, say=self.say
         )
@@ -153,8 +150,7 @@ class LoadStage:
                 self.target, deployer, env={}, on_entry=on_entry, blast_radius=()
             )
         self._where = system.entry()
-        known = kinds("probes")
-        self._stage.watch([known[kind]() for kind in _WATCHED if kind in known])
+        self._stage.watch(usual_probes(without={"resources"}))
 
     def load(
         self, spec: LoadSpec, warmup: float, lasts: float, name: str, *, while_: Callable[[], bool] | None = None
@@ -260,15 +256,7 @@ class LoadStage:
             folder=str(self.folder),
             notes=self.notes,
         )
-        save_run(self.folder, run)
-        failed = []
-        for kind, reporter in kinds("reporters").items():
-            try:
-                reporter().write(run, history, self.folder)
-            except Exception as error:  # noqa: BLE001 - raised below, once the other reports are written
-                failed.append(f"{kind}: {type(error).__name__}: {error}")
-        if failed:
-            raise CouldNotRun(f"a report was not written; the run is kept in {self.folder}", detail="\n".join(failed))
+        keep(run, history)
         return Finished(run, history)
 
 

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.errors import CouldNotRun
 from chaoskit.faults.network import Latency
 from chaoskit.model.history import Phase, Span
 from chaoskit.model.run import Run
 from chaoskit.model.verdict import Gate, Verdict
+from chaoskit.registry import kinds
 from chaoskit.reporters.answer import answer, exit_code
-from chaoskit.studies.afterwards import as_asked, gates_of, keep, windows_of
+from chaoskit.store import keep
+from chaoskit.studies.afterwards import as_asked, gates_of, windows_of
 from chaoskit.testing import HistoryBuilder
 from chaoskit.traffic import LoadSpec
 
@@ -109,3 +112,20 @@ def test_it_is_kept_with_every_report(tmp_path: Path) -> None:
     keep(game_day(tmp_path), built(0.22).build())
     assert {"run.json", "report.html", "result.json", "junit.xml", "summary.md"} <= {p.name for p in tmp_path.iterdir()}
     assert "nothing to judge" in (tmp_path / "report.html").read_text()
+
+
+def test_a_report_that_cannot_be_written_keeps_no_other_from_being(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        def write(self, *_told: object) -> Path:
+            raise OSError("no space left")
+
+    there = kinds("reporters")
+    monkeypatch.setattr("chaoskit.store.kinds", lambda _folder: {"broken": Broken, **there})
+    with pytest.raises(CouldNotRun) as caught:
+        keep(game_day(tmp_path), built(0.22).build())
+    assert "no space left" in caught.value.detail and "broken" in caught.value.detail
+    assert str(tmp_path) in caught.value.hint
+    assert {"run.json", "report.html", "junit.xml"} <= {p.name for p in tmp_path.iterdir()}
+    keep(game_day(tmp_path), built(0.22).build(), reporters=["html"])  # not asked for, not missed
