@@ -145,6 +145,7 @@ class Guardian:
                 self._take_over(f"the harness hangs: {late} is overdue")
         if self._endings:
             rows = table()
+            self._reap()  # who ended since the last look is a zombie in there: its exit is told before its end
             for number in [n for n, ending in self._endings.items() if ending.step(rows)]:
                 self._gone(number)
         if self._took_over:
