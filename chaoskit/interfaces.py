@@ -99,9 +99,11 @@ class Child(Protocol):
     def pid(self) -> int: ...
     def poll(self) -> int | None:
         """Exit status (negative for a signal), None while it runs."""
+
     def wait(self, timeout: float) -> int | None: ...
     def signal(self, number: int, *, tree: bool = True) -> None:
         """Signal it (and all it started). A process that is gone is no error."""
+
     def stop(self) -> None:
         """Stop signal, grace, SIGKILL, whole tree; returns when it is gone."""
 
@@ -127,8 +129,10 @@ class ProxyControl(Protocol):
     def served_by(self) -> str: ...
     def undo_toxics(self, names: Sequence[str]) -> Undo:
         """The undo of toxics of these names, whether or not they exist yet. Creates nothing."""
+
     def undo_enabled(self, by: str = "") -> Undo:
         """The undo of `set_enabled(False, by)`."""
+
     def add_toxic(
         self,
         name: str,
@@ -139,7 +143,11 @@ class ProxyControl(Protocol):
         attributes: Mapping[str, JSON] | None = None,
     ) -> None:
         """In force when it returns. Toxics that a real Toxiproxy lacks are put on the tap in front of it."""
+
     def remove_toxic(self, name: str) -> None: ...
+    def set_callers(self, callers: Sequence[str]) -> None:
+        """IP addresses of the edge's caller from now on, where its place told some before."""
+
     def set_enabled(self, enabled: bool, by: str = "") -> None:
         """Close or open the listener; closing cuts what is open. It stays closed until everybody (`by`) who closed it
         has opened it again."""
@@ -156,14 +164,19 @@ class ReplicaControl(Protocol):
     def alive(self) -> bool: ...
     def signal(self, number: int) -> None:
         """To the whole tree."""
+
     def start(self) -> None:
         """Start it again on its port after it died; returns at once. No-op while it is alive."""
+
     def ready(self) -> bool:
         """Ask its readiness once, directly (not through a proxy)."""
+
     def undo_kill(self) -> Undo:
         """Starts the replica again in a live run; nothing to do in teardown."""
+
     def undo_pause(self) -> Undo:
         """Continues the replica."""
+
     def pids(self) -> list[int]: ...
 
 
@@ -175,6 +188,7 @@ class Disconnectable(Protocol):
     def name(self) -> str: ...
     def disconnect(self) -> None:
         """Nothing reaches it, and it reaches nothing. Its process goes on."""
+
     def undo_disconnect(self) -> Undo:
         """Puts it back into its network, under its name there."""
 
@@ -189,11 +203,13 @@ class System(Protocol):
     @property
     def folder(self) -> Path:
         """The run's folder."""
+
     def proxy(self, edge: Edge) -> ProxyControl: ...
     def replica(self, name: str) -> ReplicaControl: ...
     def replicas(self) -> Sequence[ReplicaControl]: ...
     def entry(self) -> Address:
         """Where the load goes: the proxy of the front edge."""
+
     def taps(self, emit: Emit, stop: threading.Event) -> None:
         """Stream TapSlots until `stop`; blocks its thread. Raises ProxyError when the proxy died."""
 
@@ -209,10 +225,16 @@ class ProxyPlace(Protocol):
 
     def serving(self, edge: Edge) -> str:
         """The one of ours on which the tap of an edge stands."""
+
     def serve(self, serving: str, seed: int | None) -> tuple[str, Child]:
         """Start a server; returns the URL of its API as the harness reaches it. Raises ProxyError or MissingPart."""
+
     def listen(self, serving: str, edge: Edge) -> str:
         """`host:port` that the proxy of an edge is told to listen on there."""
+
+    def callers(self, edge: Edge) -> tuple[str, ...]:
+        """IP addresses of the edge's caller, where proxies of several edges listen on one port; else none."""
+
     def reached(self, serving: str, edge: Edge, made: Address) -> Address:
         """Where what connects to that proxy finds it: the edge's caller, or the tap in front of a real one."""
 
@@ -508,4 +530,3 @@ class Reporter(Setting, ABC):
 
 KindTable = Mapping[str, type[Any]]
 """kind → class, as the registry gives it."""
-

@@ -45,6 +45,11 @@ class AdoptedReplica:
         return self._ident
 
     @property
+    def found(self) -> Found:
+        """As the engine told of it last."""
+        return self._found
+
+    @property
     def address(self) -> Address | None:
         """Where this machine finds it: its published port, else its own address in a network."""
         port = port_of(self._name, self._found, self.service)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -16,7 +16,7 @@ from chaoskit.deployers.docker_place import ContainerPlace
 from chaoskit.deployers.docker_sweep import sweep_undo, swept
 from chaoskit.deployers.readiness import wait_until
 from chaoskit.deployers.system import Standing
-from chaoskit.errors import CouldNotRun, DeployError
+from chaoskit.errors import CouldNotRun, DeployError, ProxyError
 from chaoskit.interfaces import Address, Child, ReplicaControl, Scene, System
 from chaoskit.model.topology import LOAD, Edge
 from chaoskit.model.undo import Undo
@@ -29,7 +29,8 @@ _READY = 10.0
 
 
 class AdoptedPlace(ContainerPlace):
-    """One of our proxies for each callee: callers find it under the callee's name, on the callee's own port."""
+    """One of our servers for each callee: callers find it under the callee's name, on the callee's own port. Who does
+    not call over an edge that moved passes through it to the callee, untouched."""
 
     def __init__(
         self,
@@ -39,15 +40,19 @@ class AdoptedPlace(ContainerPlace):
         labels: Mapping[str, str],
         scene: Scene,
         moved: Mapping[Edge, Move],
+        callers: Mapping[Edge, Found],
         entry: str,
     ) -> None:
-        """`entry` is the network in which the front edge's callee is found."""
+        """`callers` has the calling container of each edge that moves; `entry` is the network in which the front
+        edge's callee is found."""
         super().__init__(engine, image, network, labels, scene)
         self._moved = moved
+        self._callers = callers
         self._entry = entry
+        self._joined: set[tuple[str, str]] = set()
 
     def serving(self, edge: Edge) -> str:
-        return "embedded" if edge.caller == LOAD else f"embedded/{edge.name.replace('->', '-to-')}"
+        return "embedded" if edge.caller == LOAD else f"embedded/{edge.callee}"
 
     def serve(self, serving: str, seed: int | None) -> tuple[str, Child]:
         served = super().serve(serving, seed)
@@ -61,6 +66,9 @@ class AdoptedPlace(ContainerPlace):
             return f"0.0.0.0:{self._moved[edge].port}"
         return super().listen(serving, edge)
 
+    def callers(self, edge: Edge) -> tuple[str, ...]:
+        return self._moved[edge].addresses_of(self._callers[edge]) if edge in self._moved else ()
+
     def enter(self, edge: Edge) -> None:
         """Among the others at last, once it listens: from now on its callers may find it."""
         ident = self._idents[self.serving(edge)]
@@ -68,7 +76,9 @@ class AdoptedPlace(ContainerPlace):
             self._engine.join(self._entry, ident, ())
             return
         for network in self._moved[edge].networks:
-            self._engine.join(network, ident, (self._moved[edge].alias,))
+            if (network, ident) not in self._joined:
+                self._joined.add((network, ident))
+                self._engine.join(network, ident, (self._moved[edge].alias,))
 
 
 class Adoption:
@@ -104,7 +114,8 @@ class Adoption:
         self._sweep = sweep_undo(engine, scene.run_id, network)
         scene.will_undo(self._sweep)
         engine.make_network(network, labels)
-        self._place = AdoptedPlace(engine, image, network, labels, scene, self._moved, entry)
+        callers = {edge: self._found[edge.caller] for edge in self._moved}
+        self._place = AdoptedPlace(engine, image, network, labels, scene, self._moved, callers, entry)
         return self._place
 
     def deploy(self) -> System:
@@ -117,6 +128,8 @@ class Adoption:
         def heard(ident: str, what: str) -> None:
             if ident in by_ident:
                 by_ident[ident].heard(what)
+                if what != "die":
+                    self._call_from(by_ident[ident])
 
         self._unfollow = engine.follow(heard)
         self._await("runs, and")
@@ -126,8 +139,8 @@ class Adoption:
             port = self._moved[edge].port if edge in self._moved else self._port(edge)
             scene.open_edge(edge, Address(found.short, port))
             self._place.enter(edge)
-        for move in self._moved.values():
-            self._move(move)
+        for callee in dict.fromkeys(edge.callee for edge in self._moved):
+            self._move([move for edge, move in self._moved.items() if edge.callee == callee])
         for replica in self._replicas.values():
             replica.look()
         self._await("was given to our proxy, and")
@@ -137,21 +150,36 @@ class Adoption:
     def _port(self, edge: Edge) -> int:
         return port_of(edge.callee, self._found[edge.callee], self._target.services[edge.called_service])
 
-    def _move(self, move: Move) -> None:
-        """Take the name from the callee; its proxy has it already, so that it is never without an owner."""
-        found = self._engine.inspect(move.container.ident)
+    def _call_from(self, caller: AdoptedReplica) -> None:
+        """A container that started again, or joined a network, may have another address there."""
+        for edge, move in self._moved.items():
+            if edge.caller != caller.name:
+                continue
+            addresses = move.addresses_of(caller.found)
+            try:
+                if addresses:
+                    self._scene.proxy_of(edge).set_callers(addresses)
+            except ProxyError as error:
+                self._scene.say(f"{edge.name}: {error.message}")
+
+    def _move(self, of_one: Sequence[Move]) -> None:
+        """Take its names from a callee; its proxy has them already, so that they are never without an owner."""
+        container = of_one[0].container
+        found = self._engine.inspect(container.ident)
         if found is None:
-            raise DeployError(f"container {move.container.name} is gone")
-        undo = set_back(self._engine, found, move.edge.name, found.name)
+            raise DeployError(f"container {container.name} is gone")
+        undo = set_back(self._engine, found, of_one[0].edge.callee, found.name)
         self._scene.will_undo(undo)
         self._undos.append(undo)
         for place in found.endpoints:
-            if place.network in move.networks and move.alias in place.aliases:
-                left = tuple(name for name in place.aliases if name != move.alias)
+            taken = {move.alias for move in of_one if place.network in move.networks}
+            if taken & set(place.aliases):
+                left = tuple(name for name in place.aliases if name not in taken)
                 self._engine.put(found.ident, msgspec.structs.replace(place, aliases=left))
-        if found.name == move.alias:
+        if any(found.name == move.alias for move in of_one):
             self._engine.rename(found.ident, f"{found.name}-behind-{self._scene.run_id[-8:]}")
-        self._scene.say(f"{move.edge.name}: {move.alias} in {', '.join(move.networks)} leads to our proxy")
+        for move in of_one:
+            self._scene.say(f"{move.edge.name}: {move.alias} in {', '.join(move.networks)} leads to our proxy")
 
     def _await(self, says: str) -> None:
         for name, replica in self._replicas.items():

@@ -1,6 +1,8 @@
 """Which containers a target means, and which of their names move to proxies of ours: looked up, nothing touched.
 
 caller ─ payments ─► [ our proxy: has the alias now ] ─ its short id ─► payments' container
+
+One proxy server stands for each callee. Which edge a connection belongs to, it sees by the caller's address.
 """
 
 from __future__ import annotations
@@ -30,6 +32,10 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     networks: tuple[str, ...]
     """Those that caller and callee share."""
     port: int
+
+    def addresses_of(self, caller: Found) -> tuple[str, ...]:
+        """The caller's own, as the callee's networks see them now."""
+        return tuple(place.address for place in caller.endpoints if place.network in self.networks and place.address)
 
 
 def find_containers(engine: Engine, target: Target) -> dict[str, Found]:
@@ -99,18 +105,7 @@ def called(adopt: Adopt, service: str) -> list[str]:
 
 def moves(engine: Engine, target: Target, found: dict[str, Found], edges: Sequence[Edge]) -> list[Move]:
     """What must move for proxies to stand on these edges. Raises DeployError where one cannot."""
-    made: list[Move] = []
-    for edge in edges:
-        move = _move(engine, target, found, edge)
-        for other in made:
-            if other.container.ident == move.container.ident and set(other.networks) & set(move.networks):
-                raise DeployError(
-                    f"{edge.name} and {other.edge.name} cannot be told apart: both call {move.alias} in one network",
-                    hint="name one of them in the blast radius, and leave the other's need out of target.yaml",
-                )
-        made.append(move)
-    _alone(target, edges, made, found)
-    return made
+    return [_move(engine, target, found, edge) for edge in edges]
 
 
 def _move(engine: Engine, target: Target, found: dict[str, Found], edge: Edge) -> Move:
@@ -156,17 +151,3 @@ def _move(engine: Engine, target: Target, found: dict[str, Found], edge: Edge) -
         networks=networks,
         port=port_of(edge.callee, callee, target.services[service]),
     )
-
-
-def _alone(target: Target, edges: Sequence[Edge], made: Sequence[Move], found: dict[str, Found]) -> None:
-    """Faults must not reach callers that the blast radius does not name. Raises DeployError where they would."""
-    for move in made:
-        for edge in target.topology().edges:
-            if edge.callee != move.edge.callee or edge in edges or edge.caller == LOAD:
-                continue
-            if {place.network for place in found[edge.caller].endpoints} & set(move.networks):
-                raise DeployError(
-                    f"a proxy on {move.edge.name} would stand on {edge.name} too, which is outside the blast radius:"
-                    f" both call {move.alias} in the same network",
-                    hint=f"leave the need of {edge.caller} out of target.yaml where that does no harm",
-                )

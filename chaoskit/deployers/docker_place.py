@@ -137,6 +137,9 @@ class ContainerPlace:
             return self._front
         return Address(self.host(serving), made.port)
 
+    def callers(self, edge: Edge) -> tuple[str, ...]:  # noqa: ARG002 - every edge has a port of its own
+        return ()
+
     def stop(self) -> None:
         for child in self._children:
             child.stop()

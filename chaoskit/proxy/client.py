@@ -12,7 +12,7 @@ import importlib.util
 import json
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from types import ModuleType
@@ -131,6 +131,10 @@ class Toxiproxy:
         """Stand a proxy there; `ours` are fields that the embedded server understands and others pass over."""
         wanted = {"name": name, "listen": listen, "upstream": upstream, **ours}
         return self._read(self.request("POST", "/proxies", wanted), ProxyInfo)
+
+    def set_callers(self, name: str, callers: Sequence[str]) -> None:
+        """Of a proxy that shares its port: whom it is for from now on. Of the embedded server."""
+        self.request("POST", f"/proxies/{_quoted(name)}", {"callers": list(callers)})
 
     def delete(self, name: str) -> bool:
         """False where there was none."""

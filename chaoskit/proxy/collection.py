@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from chaoskit.proxy import gojson
-from chaoskit.proxy.addresses import AddressError
+from chaoskit.proxy.addresses import AddressError, literal
 from chaoskit.proxy.context import Context
 from chaoskit.proxy.extra_toxics import EXTRA_KINDS
 from chaoskit.proxy.gojson import GoError, Value
@@ -21,7 +21,7 @@ _RUN_PART = re.compile(r"^chaoskit-[0-9a-f]{8}-")
 """What tells one run's toxics from another's: no part of what the seed decides, or no run could be repeated."""
 
 _PROXY = {"name": "string", "listen": "string", "upstream": "string", "enabled": "bool", "Logger": "zerolog.Logger"}
-_OURS = {"protocol": "string", "tap": "bool", "toxics": "any"}
+_OURS = {"protocol": "string", "tap": "bool", "toxics": "any", "callers": "any", "otherwise": "string"}
 _TOXIC = {
     "name": "string",
     "type": "string",
@@ -85,6 +85,7 @@ class Collection:
         proxy = self.get(name)
         read = self._proxy_fields(_read(body), "Proxy", "toxiproxy.Proxy")
         async with self._lock:
+            self._call_from(proxy, read)
             try:
                 await proxy.change(
                     str(read.get("listen", proxy.listen)),
@@ -94,6 +95,12 @@ class Collection:
             except AddressError as error:
                 raise ApiError(str(error), 500) from None
         return proxy
+
+    def _call_from(self, proxy: Proxy, read: Mapping[str, object]) -> None:
+        callers = _callers(read)
+        if "callers" in read and bool(callers) != bool(proxy.callers):
+            raise ApiError("bad request body: whether a proxy has callers cannot change", 400)
+        proxy.callers = callers or proxy.callers
 
     async def delete(self, name: str) -> None:
         async with self._lock:
@@ -193,6 +200,7 @@ class Collection:
             raise ApiError(f"protocol was invalid, can be one of {', '.join(_PROTOCOLS)}", 400)
         if not isinstance(read.get("toxics", None), (list, type(None))):
             raise ApiError("bad request body: toxics must be an array", 400)
+        _callers(read)
 
     def _made(self, read: Mapping[str, object]) -> Proxy:
         for name in ("name", "upstream"):
@@ -205,6 +213,8 @@ class Collection:
             str(read["upstream"]),
             protocol=str(read.get("protocol", "tcp")),
             tapped=bool(read.get("tap", False)),
+            callers=_callers(read),
+            otherwise=str(read.get("otherwise", "")),
         )
 
     def _unmade(self, proxy: Proxy) -> None:
@@ -301,6 +311,13 @@ class Collection:
         if toxic is None:
             raise ApiError("toxic not found", 404)
         return toxic
+
+
+def _callers(read: Mapping[str, object]) -> tuple[str, ...]:
+    given = read.get("callers") or []
+    if not isinstance(given, list) or not all(isinstance(each, str) and each and literal(each) for each in given):
+        raise ApiError("bad request body: callers must be an array of IP addresses", 400)
+    return tuple(given)
 
 
 _UPDATE = 'struct { Attributes interface {} "json:\\"attributes\\""; Toxicity float32 "json:\\"toxicity\\"" }'

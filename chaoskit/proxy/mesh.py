@@ -81,6 +81,10 @@ class Control:
         for server, proxy in self._inside_out:
             server.client.remove_toxic(proxy, name)
 
+    def set_callers(self, callers: Sequence[str]) -> None:
+        server, proxy = self._tap
+        server.client.set_callers(proxy, callers)
+
     def set_enabled(self, enabled: bool, by: str = "") -> None:
         with self._lock:
             if enabled:
@@ -151,9 +155,14 @@ class Mesh:
             behind = None if self._real is None else self._open_real(self._real, edge, upstream)
             serving = "embedded" if self._place is None else self._place.serving(edge)
             tap = self._running(serving)
+            shared: dict[str, object] = {}
+            if self._place is not None and (callers := self._place.callers(edge)):
+                shared = {"callers": list(callers), "otherwise": str(upstream)}
             upstream = behind[1] if behind is not None else upstream
             listen_on = "127.0.0.1:0" if self._place is None else self._place.listen(serving, edge)
-            made = tap.client.create(edge.name, str(upstream), listen=listen_on, protocol=edge.protocol, tap=True)
+            made = tap.client.create(
+                edge.name, str(upstream), listen=listen_on, protocol=edge.protocol, tap=True, **shared
+            )
             listen = self._reached(serving, edge, made)
             real = None if behind is None or self._real is None else (self._real, behind[0])
             self._controls[edge.name] = Control(edge, listen, self.served_by, (tap, edge.name), real)

@@ -10,6 +10,7 @@ from time import monotonic
 from chaoskit.proxy import addresses
 from chaoskit.proxy.connection import Connection, UpstreamSide
 from chaoskit.proxy.context import Context
+from chaoskit.proxy.doorway import Doorway, may_call
 from chaoskit.proxy.meter import Meter, meter_for
 from chaoskit.proxy.tap import Tap
 from chaoskit.proxy.timers import Timer
@@ -22,13 +23,26 @@ class Proxy:
     """`start` and `stop` open and close the listener; toxics act on live connections at once."""
 
     def __init__(
-        self, context: Context, name: str, listen: str, upstream: str, *, protocol: str = "tcp", tapped: bool = False
+        self,
+        context: Context,
+        name: str,
+        listen: str,
+        upstream: str,
+        *,
+        protocol: str = "tcp",
+        tapped: bool = False,
+        callers: tuple[str, ...] = (),
+        otherwise: str = "",
     ) -> None:
+        """With `callers` (IP addresses) it shares its port with other proxies and takes connections from these alone;
+        those of nobody's callers are passed on to `otherwise`."""
         self.context = context
         self.name = name
         self.listen = listen
         self.upstream = upstream
         self.protocol = protocol
+        self.callers = callers
+        self.otherwise = otherwise
         self.enabled = False
         self.toxics: list[Toxic] = []
         self.http: list[Toxic] = []
@@ -39,6 +53,7 @@ class Proxy:
         """Of connections that are over: received and sent upstream, received and sent downstream."""
         self.accepted = 0
         self._server: asyncio.Server | None = None
+        self._door: Doorway | None = None
         self._dialling = asyncio.Lock()
         self._changed = asyncio.Event()
         """Set when toxics come, go or change (and then another one takes its place)."""
@@ -57,9 +72,12 @@ class Proxy:
             host, port = await self.context.resolve(self.listen)
         except addresses.AddressError as error:
             raise addresses.AddressError(f"listen tcp: {error}") from None
-        sock = addresses.listener(self.listen, host, port)
-        self.listen = addresses.shown(host, sock.getsockname()[1])
-        self._server = await self._accept_from(sock)
+        if self.callers:
+            self._enter_door(host, port)
+        else:
+            sock = addresses.listener(self.listen, host, port)
+            self.listen = addresses.shown(host, sock.getsockname()[1])
+            self._server = await self._accept_from(sock)
         self.enabled = True
         if self.tap is not None:
             self.tap.listen(True, monotonic())
@@ -68,6 +86,35 @@ class Proxy:
     async def _accept_from(self, sock: socket.socket) -> asyncio.Server:
         self._admitting = True  # before there is a server: the loop may accept while it makes one
         return await self.context.loop.create_server(lambda: Connection(self).client, sock=sock, backlog=4096)
+
+    def _enter_door(self, host: str, port: int) -> None:
+        """Share a listener with those that are there, or open it. Raises AddressError."""
+        doors = self.context.doors
+        door = self._door or doors.get(addresses.shown(host, port))
+        if door is None:
+            sock = addresses.listener(self.listen, host, port)
+            others = Proxy(self.context, "", "", self.otherwise or self.upstream)
+            others._admitting = True
+            self.listen = addresses.shown(host, sock.getsockname()[1])
+            door = doors[self.listen] = Doorway(sock, others, others._cut_all)
+        if door is not self._door:
+            if taken := may_call(door.guests, self.callers):
+                raise addresses.AddressError(f"listen tcp {self.listen}: another proxy there has the caller {taken}")
+            self._door = door
+            door.guests.append(self)
+        self._admitting = True
+
+    async def _leave_door(self) -> None:
+        door, self._door = self._door, None
+        if door is not None:
+            door.guests.remove(self)
+            if not door.guests:
+                del self.context.doors[self.listen]
+                await door.close()
+
+    @property
+    def admitting(self) -> bool:
+        return self._admitting
 
     async def stop(self) -> None:
         """Close the listener and every connection; no-op where it is stopped."""
@@ -99,6 +146,7 @@ class Proxy:
         """Take over new settings; toxics stay. Raises AddressError."""
         if await self.differs(listen, upstream):
             await self.stop()
+            await self._leave_door()
             self.listen = listen
             self.upstream = upstream
         if enabled and not self.enabled:
@@ -114,6 +162,7 @@ class Proxy:
     async def remove(self) -> None:
         """For good."""
         await self.stop()
+        await self._leave_door()
         for timer in self._expiries.values():
             timer.cancel()
         if self.tap is not None:
@@ -280,7 +329,10 @@ class Proxy:
         if self._flap is not None:
             self._flap.cancel()
             self._flap = None
-        if not self.enabled or self._server is not None or self._reopening:
+        if not self.enabled or self._admitting or self._reopening:
+            return
+        if self._door is not None:
+            self._is_up()
             return
         try:
             # The address is resolved already, and whoever connects from now on waits in the socket's queue.
@@ -298,6 +350,10 @@ class Proxy:
             server.close()
             return
         self._server = server
+        self._is_up()
+
+    def _is_up(self) -> None:
+        self._admitting = True
         if self.tap is not None:
             self.tap.listen(True, monotonic())
         toxic = self._flapping()

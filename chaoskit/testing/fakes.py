@@ -125,6 +125,9 @@ class FakeProxy:
         self.toxics.pop(name, None)
         self.done.append(f"remove {name}")
 
+    def set_callers(self, callers: Sequence[str]) -> None:
+        self.done.append(f"callers {', '.join(callers)}")
+
     def set_enabled(self, enabled: bool, by: str = "") -> None:
         self.enabled = enabled
         self.done.append("enable" if enabled else "disable")

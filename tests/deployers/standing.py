@@ -79,19 +79,23 @@ class Project:
             found[service] = (told["Id"], told["Name"], names, fixed, state["Running"], state["Paused"], limits)
         return found
 
-    def reaches(self) -> bool:
-        """Whether the front gets an answer from the back, by its name."""
-        port = docker("port", self.containers["front"], "8000").split(":")[-1]
-        return get(Address("127.0.0.1", int(port)))[0] == 200
+    def at(self, service: str) -> Address:
+        """Where this machine finds it."""
+        return Address("127.0.0.1", int(docker("port", self.containers[service], "8000").split(":")[-1]))
 
-    def target(self, folder: Path, adopt: str = "", back: str = "") -> Path:
-        """A target that adopts it as a project; `back` is what is said of that service beside."""
+    def reaches(self, service: str = "front") -> bool:
+        """Whether the front gets an answer from the back, by its name."""
+        return get(self.at(service))[0] == 200
+
+    def target(self, folder: Path, adopt: str = "", back: str = "", more: str = "") -> Path:
+        """A target that adopts it as a project; `back` is what is said of that service beside, `more` its further
+        services."""
         (folder / "targets" / "theirs").mkdir(parents=True, exist_ok=True)
         file = folder / "targets" / "theirs" / "target.yaml"
         file.write_text(
             f"name: theirs\nentry: front\nadopt: {{compose: {adopt or self.name}}}\nservices:\n"
             '  front: {port: 8000, health: /ready, needs: {BACK: "http://{back}/"}}\n'
-             f"  back: {{port: 8000, health: /{back}}}\n"
+            f"  back: {{port: 8000, health: /{back}}}\n{more}"
         )
         return file
 

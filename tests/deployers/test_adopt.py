@@ -93,6 +93,68 @@ def test_a_container_that_is_called_by_its_own_name_steps_aside(tmp_path: Path) 
         assert made.as_it_is() == before and made.reaches()
 
 
+@requires("toxiproxy")
+def test_a_real_toxiproxy_serves_the_toxics_among_them(
+    theirs: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHAOSKIT_TOXIPROXY", "real")
+    before = theirs.as_it_is()
+    with standing(theirs, tmp_path) as stands:
+        (edge,) = (edge for edge in stands.target.topology().edges if edge.name == "front->back")
+        assert "embedded" not in stands.system.proxy(edge).served_by
+        with stands.fault("latency", on="front->back", add="300ms"):
+            seconds, status = took(stands)
+            assert status == 200 and seconds > 0.3
+        assert took(stands)[0] < 0.3
+        with stands.fault("partition", on="front->back"):
+            assert took(stands)[1] == 502
+        assert took(stands)[1] == 200
+    assert theirs.as_it_is() == before and theirs.reaches()
+
+
+WORKER = '  worker: {port: 8000, health: /ready, needs: {BACK: "http://{back}/"}}\n'
+
+
+def test_of_several_callers_a_fault_hits_the_one_that_it_names(theirs: Project, tmp_path: Path) -> None:
+    for name in ("worker", "stranger"):
+        theirs.start(name, name, env="http://back:8000/", labels=name == "worker")
+    assert within(15, lambda: theirs.reaches("worker") and theirs.reaches("stranger"))
+    before = theirs.as_it_is()
+
+    def timed(service: str) -> float:
+        began = time.monotonic()
+        status, _ = get(theirs.at(service))
+        return time.monotonic() - began if status == 200 else float("inf")
+
+    with StandingTarget(str(theirs.target(tmp_path, more=WORKER)), tmp_path / "run", deployer="external") as stands:
+        with stands.fault("latency", on="worker->back", add="400ms"):
+            assert timed("worker") > 0.4
+            assert timed("front") < 0.4 and timed("stranger") < 0.4
+        with stands.fault("partition", on="front->back"):
+            assert timed("front") == float("inf")
+            assert timed("worker") < 0.4 and timed("stranger") < 0.4
+        assert timed("front") < 0.4
+
+        network, worker = theirs.network, theirs.containers["worker"]
+        was = address_in(network, worker)
+        docker("network", "disconnect", network, worker)
+        theirs.start("filler", "filler", labels=False)  # takes the address that is free now
+        docker("network", "connect", "--alias", "worker", network, worker)
+        assert address_in(network, worker) != was, "or this shows nothing"
+        with stands.fault("latency", on="worker->back", add="400ms"):
+            assert within(5, lambda: timed("worker") > 0.4), "a caller with a new address is found again"
+            assert timed("front") < 0.4
+    for changed_here in ("filler", "worker"):
+        theirs.containers.pop(changed_here)
+    before.pop("worker")
+    assert theirs.as_it_is() == before and theirs.reaches()
+
+
+def address_in(network: str, container: str) -> str:
+    (told,) = json.loads(docker("inspect", container))
+    return str(told["NetworkSettings"]["Networks"][network]["IPAddress"])
+
+
 def test_what_is_not_there_is_told_and_nothing_is_touched(theirs: Project, tmp_path: Path) -> None:
     before = theirs.as_it_is()
     with pytest.raises(DeployError, match="there is no compose project nobodys") as caught:  # noqa: SIM117 - the inner one raises
