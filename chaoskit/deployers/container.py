@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
-from chaoskit.deployers.docker_engine import ContainerSpec, Engine
+from chaoskit.deployers.docker_engine import ContainerSpec, Engine, Made
 from chaoskit.errors import ChaoskitError
 from chaoskit.interfaces import Address, System, UndoOwner
 from chaoskit.model.undo import Undo
@@ -44,6 +44,7 @@ class ContainerReplica:
         self._ask = ask
         self._log = log
         self._lock = threading.Lock()
+        self._made: Made | None = None
         self._ident = ""
         self._published: Address | None = None
         self._dead = threading.Event()
@@ -63,11 +64,18 @@ class ContainerReplica:
         assert self._published is not None, "started before"
         return self._published
 
+    def make(self) -> None:
+        """Make its container already; `start` does it otherwise."""
+        with self._lock:
+            if not self._ident and self._made is None:
+                self._made = self._engine.make(self.spec, self._network, self._labels)
+
     def start(self) -> None:
         """Start it, or start it again where it has died; its log goes on in the same file."""
         with self._lock:
             if not self._ident:
-                self._ident, published = self._engine.start(self.spec, self._network, self._labels)
+                self._ident, published = self._engine.start(self.spec, self._network, self._labels, self._made)
+                self._made = None
                 self._published = next(iter(published.values()))
             elif not self._engine.state(self._ident)[0]:
                 self._engine.start_again(self._ident)
@@ -121,6 +129,9 @@ class ContainerReplica:
         return self._engine.tail(self._ident, _TAIL) if self._ident else ""
 
     def stop(self) -> None:
+        if self._made is not None:
+            self._made.release()
+            self._ident = self._ident or self._made.ident
         if self._ident:
             self._engine.stop(self._ident, self.service.stop_signal, self.service.stop_within)
 

@@ -139,6 +139,7 @@ class Docker(Deployer):
         return Standing(target, scene, standing)
 
     def _follow_servers(self, replica: ContainerReplica, callees: Sequence[str]) -> None:
+        replica.make()  # while they come up
         for callee in callees:
             if callee in self._servers:
                 self._servers[callee][1].result()

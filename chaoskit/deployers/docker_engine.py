@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-__all__ = ["RUN_LABEL", "ContainerSpec", "Endpoint", "Engine", "Found", "Started"]
+__all__ = ["RUN_LABEL", "ContainerSpec", "Endpoint", "Engine", "Found", "Made", "Started"]
 
 RUN_LABEL = "chaoskit.run"
 """Label of every container, network and volume that a run makes; its value is the run's id."""
@@ -53,6 +53,17 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     files: dict[str, bytes] = {}
     """Path inside → what is written there before it starts."""
     workdir: str = ""
+
+
+class Made(NamedTuple):
+    """A container that was made, and the ports of this machine that are kept for it until it is started."""
+
+    ident: str
+    reserved: Mapping[int, Reserved]
+
+    def release(self) -> None:
+        for port in self.reserved.values():
+            port.release()
 
 
 class Started(NamedTuple):
@@ -219,15 +230,23 @@ class Engine:
         with self._errors(f"disconnecting {container} from {network}"):
             self._client.networks.get(network).disconnect(container, force=True)
 
-    def start(self, spec: ContainerSpec, network: str, labels: Mapping[str, str]) -> Started:
-        """Create and start a container. Its PID 1 is an init that reaps and passes signals on."""
+    def make(self, spec: ContainerSpec, network: str, labels: Mapping[str, str]) -> Made:
+        """Create a container, to be started later. Its PID 1 is an init that reaps and passes signals on."""
+        reserved = {inside: reserve() for inside in spec.ports}
+        try:
+            return Made(self._create(spec, network, labels, reserved), reserved)
+        except BaseException:
+            Made("", reserved).release()
+            raise
+
+    def start(self, spec: ContainerSpec, network: str, labels: Mapping[str, str], made: Made | None = None) -> Started:
+        """Start a container that was made, or make it first; and again where somebody takes its port meanwhile."""
         for _ in range(_PORT_TRIES):
-            reserved = {inside: reserve() for inside in spec.ports}
-            found = Started(self._create(spec, network, labels, reserved), {i: r.address for i, r in reserved.items()})
-            for port in reserved.values():
-                port.release()
-            if self._started(found.ident, spec.name):
-                return found
+            made = made or self.make(spec, network, labels)
+            made.release()
+            if self._started(made.ident, spec.name):
+                return Started(made.ident, {inside: port.address for inside, port in made.reserved.items()})
+            made = None
         raise DeployError(f"starting container {spec.name} failed: the engine finds every port taken that we chose")
 
     def _create(
