@@ -1,5 +1,5 @@
-"""What is left behind when a run is killed: `python benchmarks/safety.py [--trials 30] [--seed 1] [--mode NAME ...]
-[--deployer docker]`.
+"""What is left behind when a run is killed: `python benchmarks/safety.py [--trials 24] [--jobs 1] [--seed 1]
+[--mode NAME ...] [--deployer docker]`.
 
 Each trial starts `chaoskit run` on a small target (a service that daemonises a helper, PostgreSQL, Redis) with a fault
 on an edge and a paused service, does harm at a random instant, and then counts what is left of it: processes, listening
@@ -15,6 +15,7 @@ ports, shared memory, data folders, journals, and toxics of a Toxiproxy that is 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -27,6 +28,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -278,45 +280,69 @@ def segments(creators: set[int]) -> int:
     return sum(int(row[4]) in creators for row in rows)
 
 
+def carried_out(number: int, mode: str, asked: argparse.Namespace) -> tuple[bool, float, Counter[str]]:
+    """One trial: whether its run was still going on when harm came, seconds until nothing was left, and what was."""
+    folder = Path(tempfile.mkdtemp(prefix="chaoskit-safety-"))
+    try:
+        (folder / "targets" / "victim").mkdir(parents=True)
+        (folder / "tmp").mkdir()
+        (folder / "targets" / "victim" / "service.py").write_text(SERVICE)
+        (folder / "targets" / "victim" / "target.yaml").write_text(TARGET)
+        (folder / "experiment.yaml").write_text(EXPERIMENT)
+        trial = Trial(mode, folder, random.Random(f"{asked.seed}/{number}"), asked.toxiproxy, asked.deployer)
+        seconds, remains = trial.run()
+        if remains:
+            print(f"trial {number} ({mode}): left after {seconds:.1f} s: {dict(remains)}", flush=True)
+            print((folder / "output").read_text()[-2000:], flush=True)
+        return trial.harmed, seconds, remains
+    finally:
+        shutil.rmtree(folder)
+
+
 def main() -> int:
     """0 where nothing was left in any trial."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=24, help="in all, taken in turn from the modes")
+    parser.add_argument("--trials", type=int, default=24, help="runs that come to harm, the same number in each mode")
+    parser.add_argument("--jobs", type=int, default=1, help="trials at a time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--mode", action="append", choices=MODES)
     parser.add_argument("--deployer", choices=("process", "docker"), default="process")
     parser.add_argument("--toxiproxy", default="", help="URL of a Toxiproxy that is not ours, without proxies")
     asked = parser.parse_args()
-    chance = random.Random(asked.seed)
     modes = asked.mode or list(MODES)
+    share = -(-asked.trials // len(modes))
     took: dict[str, list[float]] = {mode: [] for mode in modes}
     harmed: Counter[str] = Counter()
+    early: Counter[str] = Counter()
+    """Runs that were over before harm came."""
     left: dict[str, Counter[str]] = {mode: Counter() for mode in modes}
-    for number in range(asked.trials):
-        mode = modes[number % len(modes)]
-        folder = Path(tempfile.mkdtemp(prefix="chaoskit-safety-"))
-        try:
-            (folder / "targets" / "victim").mkdir(parents=True)
-            (folder / "tmp").mkdir()
-            (folder / "targets" / "victim" / "service.py").write_text(SERVICE)
-            (folder / "targets" / "victim" / "target.yaml").write_text(TARGET)
-            (folder / "experiment.yaml").write_text(EXPERIMENT)
-            trial = Trial(mode, folder, random.Random(chance.random()), asked.toxiproxy, asked.deployer)
-            seconds, remains = trial.run()
-            harmed[mode] += trial.harmed
-            took[mode].append(seconds)
-            left[mode] += remains
-            if remains:
-                print(f"trial {number} ({mode}): left after {seconds:.1f} s: {dict(remains)}", flush=True)
-                print((folder / "output").read_text()[-2000:])
-        finally:
-            shutil.rmtree(folder)
-    print(f"{'mode':10} {'trials':>6} {'harmed':>6} {'median':>8} {'worst':>8}   left behind")
+    numbers = itertools.count()
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        going: dict[Future[tuple[bool, float, Counter[str]]], str] = {}
+        while True:
+            while len(going) < asked.jobs:
+                coming = Counter(harmed) + Counter(going.values())
+                mode = min(modes, key=lambda each: coming[each])
+                if coming[mode] >= share:
+                    break
+                going[pool.submit(carried_out, next(numbers), mode, asked)] = mode
+            if not going:
+                break
+            for done in wait(going, return_when=FIRST_COMPLETED).done:
+                mode = going.pop(done)
+                was_harmed, seconds, remains = done.result()
+                harmed[mode] += was_harmed
+                left[mode] += remains
+                if was_harmed:
+                    took[mode].append(seconds)
+                else:
+                    early[mode] += 1
+    print(f"{'mode':10} {'harmed':>6} {'over before':>11} {'median':>8} {'worst':>8}   left behind")
     for mode in modes:
         if took[mode]:
             leaks = ", ".join(f"{count} {kind}" for kind, count in left[mode].items()) or "nothing"
-            middle = statistics.median(took[mode])
-            print(f"{mode:10} {len(took[mode]):6} {harmed[mode]:6} {middle:6.2f} s {max(took[mode]):6.2f} s   {leaks}")
+            times = f"{statistics.median(took[mode]):6.2f} s {max(took[mode]):6.2f} s"
+            print(f"{mode:10} {harmed[mode]:6} {early[mode]:11} {times}   {leaks}")
     return 1 if any(left.values()) else 0
 
 
