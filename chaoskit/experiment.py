@@ -193,5 +193,3 @@ class Experiment(Setting):
     def bounds(self) -> list[SteadyBound]:
         """The steady state as data."""
         return [bound for held in self.steady_state for bound in held.as_bounds()]
-
-

@@ -144,6 +144,4 @@ class Injection:
         self._say("fault_failed", f"{doing} {self.fault.says()} failed: {what}", self._now())
 
     def _say(self, kind: str, text: str, at: float) -> None:
-        self._emit(
-            Event(at=self._t0 + at, source="runner", kind=kind, text=text, about={"fault": self.fault.id})
-        )
+        self._emit(Event(at=self._t0 + at, source="runner", kind=kind, text=text, about={"fault": self.fault.id}))

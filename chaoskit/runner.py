@@ -158,9 +158,7 @@ class _Runner:
         folder = Store(self.asked.store).create(stem, self.asked.variant, started)
         run_id = new_run_id(slug(stem)[:40], started)
         toxiproxy = self.asked.toxiproxy or os.environ.get("CHAOSKIT_TOXIPROXY") or "embedded"
-        stage = Stage(
-            run_id, folder, label=self.experiment.title, toxiproxy=toxiproxy, seed=self.seed, say=self._say
-        )
+        stage = Stage(run_id, folder, label=self.experiment.title, toxiproxy=toxiproxy, seed=self.seed, say=self._say)
         self._stage = stage
         with self.interrupt, stage:
             for listener in self.asked.listeners:

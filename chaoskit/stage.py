@@ -114,6 +114,7 @@ class Stage:
     ) -> System:
         """Proxy first, then the target. `on_entry` hears the front edge's address as soon as it is known, in the
         thread that opened it. Raises DeployError, ProxyError or MissingPart; `close` takes down what stands."""
+
         def open_edge(edge: Edge, upstream: Address) -> Address:
             listen = mesh.open(edge, upstream)
             if edge.caller == LOAD:
@@ -178,9 +179,7 @@ class Stage:
             if self._lost or self._closed:
                 return
             self._lost = f"{part} died: {because}"
-        self.recorder.emit(
-            Event(at=time.monotonic(), source="runner", kind="died", text=because, about={"part": part})
-        )
+        self.recorder.emit(Event(at=time.monotonic(), source="runner", kind="died", text=because, about={"part": part}))
 
     def part_lost(self) -> str:
         """What died, in words; empty while everything of ours is alive."""

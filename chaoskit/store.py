@@ -1,13 +1,13 @@
 """Where a run lives: reports/<experiment>/<time>/ and `latest`; load it again.
 
-    reports/
-    └── payments-50-percent-slower/
-        ├── latest -> 2026-11-22T17-30-12Z-protected
-        └── 2026-11-22T17-30-12Z-protected/
-            ├── run.json        the Run
-            ├── history.jsonl   every observation, one a line
-            ├── logs/           of services, worker and proxy
-            └── report.html · result.json · junit.xml · summary.md
+reports/
+└── payments-50-percent-slower/
+    ├── latest -> 2026-11-22T17-30-12Z-protected
+    └── 2026-11-22T17-30-12Z-protected/
+        ├── run.json        the Run
+        ├── history.jsonl   every observation, one a line
+        ├── logs/           of services, worker and proxy
+        └── report.html · result.json · junit.xml · summary.md
 """
 
 from __future__ import annotations

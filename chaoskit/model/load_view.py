@@ -163,9 +163,7 @@ class LoadView:
         rows[rows < 0] = max(first - 1, 0)
         return rows
 
-    def percentile(
-        self, q: float, *, over: Literal["all", "successes"] = "all", of: Measure = "response"
-    ) -> float:
+    def percentile(self, q: float, *, over: Literal["all", "successes"] = "all", of: Measure = "response") -> float:
         """The q-quantile (0…1) in seconds, nearest rank.
 
         Over `all`, everything that did not succeed ranks above every success: inf where the rank falls there.

@@ -147,9 +147,7 @@ Duration = Annotated[
     _schema(r"^([0-9.]+ ?(us|µs|ms|s|m|h))+$", "200ms"),
 ]
 """Seconds."""
-Rate = Annotated[
-    float, BeforeValidator(_already(parse_rate, float)), _schema(r"^[0-9.]+ ?/ ?(s|m|h)$", "50/s")
-]
+Rate = Annotated[float, BeforeValidator(_already(parse_rate, float)), _schema(r"^[0-9.]+ ?/ ?(s|m|h)$", "50/s")]
 """Per second."""
 Share = Annotated[float, BeforeValidator(_already(parse_share, float)), _schema(r"^[0-9.]+ ?%$", "1%")]
 """Fraction of 1."""

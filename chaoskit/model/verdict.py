@@ -1,10 +1,10 @@
 """Three-valued answers and how they merge: the rules of who wins, in one place.
 
-    gates      any shut            → inconclusive, whatever the findings say
-    findings   any refuted         → refuted
-               any inconclusive    → inconclusive
-               else                → supported
-    abort      an abort condition that fired refutes, and outranks the gates that it caused
+gates      any shut            → inconclusive, whatever the findings say
+findings   any refuted         → refuted
+           any inconclusive    → inconclusive
+           else                → supported
+abort      an abort condition that fired refutes, and outranks the gates that it caused
 """
 
 from __future__ import annotations

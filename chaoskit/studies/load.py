@@ -146,9 +146,7 @@ class LoadStage:
             self._where = entry
 
         with self.interrupt.breakable():
-            system: System = self._stage.deploy(
-                self.target, deployer, env={}, on_entry=on_entry, blast_radius=()
-            )
+            system: System = self._stage.deploy(self.target, deployer, env={}, on_entry=on_entry, blast_radius=())
         self._where = system.entry()
         self._stage.watch(usual_probes(without={"resources"}))
 
