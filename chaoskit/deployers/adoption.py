@@ -131,10 +131,12 @@ def _move(engine: Engine, target: Target, found: dict[str, Found], edge: Edge) -
             hint=f"`adopt: {{alias: …}}`: it is called {', '.join(sorted(known))}",
         )
     networks = tuple(place.network for place in places if alias in (callee.name, *place.aliases))
+    # Replicas may share a name: those whose proxies stand leave it to them, and callers go on finding all by it.
+    replicas = {container.ident for name, container in found.items() if name.partition(".")[0] == service}
     for network in networks:
         for other in engine.find(network=network):
             names = {name for place in other.endpoints if place.network == network for name in place.aliases}
-            if other.ident != callee.ident and alias in {other.name, *names}:
+            if other.ident not in replicas and alias in {other.name, *names}:
                 if RUN_LABEL in other.labels:
                     raise DeployError(
                         f"{edge.name}: run {other.labels[RUN_LABEL]} has moved the name {alias}",

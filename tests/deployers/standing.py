@@ -49,8 +49,10 @@ class Project:
     """Service → name of its container."""
     idents: list[str] = field(default_factory=list)
 
-    def start(self, service: str, *aliases: str, name: str = "", env: str = "", labels: bool = True) -> str:
-        called = name or f"{self.name}-{service}-1"
+    def start(
+        self, service: str, *aliases: str, name: str = "", env: str = "", labels: bool = True, number: int = 1
+    ) -> str:
+        called = name or f"{self.name}-{service}-{number}"
         words = ["run", "--detach", "--name", called, "--network", self.network, "--stop-timeout", "0", "--init"]
         words += [word for alias in aliases for word in ("--network-alias", alias)]
         if labels:
@@ -60,7 +62,7 @@ class Project:
                 "--label",
                 f"com.docker.compose.service={service}",
             ]
-            words += ["--label", "com.docker.compose.container-number=1"]
+            words += ["--label", f"com.docker.compose.container-number={number}"]
         words += ["--env", f"BACK={env}", "--publish", "127.0.0.1::8000"] if env else []
         self.idents.append(docker(*words, base(), "python3", "-c", _SERVER))
         self.containers[service] = called
@@ -87,14 +89,14 @@ class Project:
         """Whether the front gets an answer from the back, by its name."""
         return get(self.at(service))[0] == 200
 
-    def target(self, folder: Path, adopt: str = "", back: str = "", more: str = "") -> Path:
-        """A target that adopts it as a project; `back` is what is said of that service beside, `more` its further
-        services."""
+    def target(self, folder: Path, adopt: str = "", back: str = "", more: str = "", which: str = "") -> Path:
+        """A target that adopts it as a project; `back` is what is said of that service beside, `which` of its
+        replicas are called, `more` its further services."""
         (folder / "targets" / "theirs").mkdir(parents=True, exist_ok=True)
         file = folder / "targets" / "theirs" / "target.yaml"
         file.write_text(
             f"name: theirs\nentry: front\nadopt: {{compose: {adopt or self.name}}}\nservices:\n"
-            '  front: {port: 8000, health: /ready, needs: {BACK: "http://{back}/"}}\n'
+            f'  front: {{port: 8000, health: /ready, needs: {{BACK: "http://{{back{which}}}/"}}}}\n'
             f"  back: {{port: 8000, health: /{back}}}\n{more}"
         )
         return file

@@ -150,6 +150,34 @@ def test_of_several_callers_a_fault_hits_the_one_that_it_names(theirs: Project, 
     assert theirs.as_it_is() == before and theirs.reaches()
 
 
+def test_of_replicas_that_share_a_name_one_is_broken_alone(tmp_path: Path) -> None:
+    with project() as made:
+        for number in (1, 2):
+            made.start("back", "back", number=number)
+            made.containers[f"back.{number}"] = made.containers.pop("back")
+        made.start("front", "front", env="http://back:8000/")
+        assert within(15, made.reaches)
+        before = made.as_it_is()
+
+        def times() -> list[float]:
+            found = []
+            for _ in range(20):
+                began = time.monotonic()
+                assert get(made.at("front"))[0] == 200
+                found.append(time.monotonic() - began)
+            return found
+
+        file = made.target(tmp_path, back=", replicas: 2", which=":all")
+        with StandingTarget(str(file), tmp_path / "run", deployer="external") as stands:
+            assert max(times()) < 0.3
+            with stands.fault("latency", on="front->back.2", add="300ms"):
+                taken = times()
+                assert min(taken) < 0.3 < max(taken), "the one that is slow is found by the same name"
+            with stands.fault("latency", on="front->back", add="300ms"):
+                assert min(times()) > 0.3
+        assert made.as_it_is() == before and made.reaches()
+
+
 def address_in(network: str, container: str) -> str:
     (told,) = json.loads(docker("inspect", container))
     return str(told["NetworkSettings"]["Networks"][network]["IPAddress"])

@@ -136,6 +136,16 @@ def test_two_callers_of_one_name_are_told_apart_by_their_addresses(tmp_path: Pat
     assert [one.edge.name for one in moved(tmp_path, containers, ("api->db",), **both)] == ["api->db"]
 
 
+def test_replicas_that_share_a_name_have_a_proxy_each(tmp_path: Path) -> None:
+    services: dict[str, Any] = {"api": {"needs": {"DB": "tcp://{db:all}"}}, "db": {"replicas": 2}}
+    two = moved(tmp_path, (*ALL, container("db", 2)), ("api->db",), **services)
+    assert [(one.edge.name, one.container.name, one.alias) for one in two] == [
+        ("api->db.1", "p-db-1", "db"), ("api->db.2", "p-db-2", "db")
+    ]  # fmt: skip
+    (one,) = moved(tmp_path, (*ALL, container("db", 2)), ("api->db.2",), **services)
+    assert one.container.name == "p-db-2"
+
+
 def test_the_name_is_the_alias_that_is_asked_for_else_the_service_else_the_containers(tmp_path: Path) -> None:
     plain = container("db", name="my-db", endpoints=(Endpoint(network="p_default"),))
     (one,) = moved(tmp_path, (*ALL[:2], plain), ("api->db",))
@@ -157,7 +167,6 @@ def test_names_move_in_the_networks_that_caller_and_callee_share(tmp_path: Path)
         ((*ALL[:2], container("db", 1, "other")), {}, None, "p-api-1 and p-db-1 share no user-defined network"),
         ((*ALL, container("x", endpoints=(Endpoint(network="p_default", aliases=("db",)),))), {}, None,
          "the name db is shared by p-db-1 and p-x-1 in p_default"),
-        ((*ALL, container("db", 2)), {"db": {"replicas": 2}}, None, "the name db is shared by p-db-1 and p-db-2"),
         ((*ALL, container("db", 2, labels={"chaoskit.run": "before"})), {}, None, "run before has moved the name db"),
         (ALL, {"db": {"adopt": {"alias": "store"}}}, None, "p-db-1 is not called store in p_default"),
         ((*ALL[:2], container("db", exposed=())), {}, None, "where db listens is not known"),
