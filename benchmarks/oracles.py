@@ -8,6 +8,7 @@ end, in Markdown, a confusion matrix, what was missed, and how long judging an h
                          that is refuted is a false alarm
     --keep FILE          also append every verdict to FILE, a line of JSON each: a panel may be run in slices
     --seed NUMBER        seed of the first turn (default 1)
+    --jobs NUMBER        runs at a time (default 1): they are each other's noise
     --table FILE ...     run nothing: print the tables of what was kept
     --speed              run nothing: how long judging takes
 """
@@ -23,6 +24,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,16 +78,19 @@ def main(arguments: list[str]) -> int:
     if asked.table:
         lines = [line for file in asked.table for line in file.read_text(encoding="utf-8").splitlines()]
         return show([Judged(**json.loads(line)) for line in lines])
-    found = []
-    for turn in range(asked.seed, asked.seed + (asked.healthy or asked.times)):
-        for file, variant in [(ITSELF, HEALTHY)] if asked.healthy else panel(asked.experiments):
-            found.append(one := judged(file, variant, seed=turn))
+    turns = range(asked.seed, asked.seed + (asked.healthy or asked.times))
+    cases = [(ITSELF, HEALTHY)] if asked.healthy else panel(asked.experiments)
+    found: list[Judged] = []
+    with ThreadPoolExecutor(asked.jobs) as pool:
+        for one in pool.map(lambda each: judged(*each), [(*case, turn) for turn in turns for case in cases]):
+            found.append(one)
             if asked.keep:
                 with asked.keep.open("a", encoding="utf-8") as kept:
                     kept.write(json.dumps(one._asdict()) + "\n")
             if not one.right:
-                print(f"turn {turn}: {one.experiment}: {one.variant}: {one.told}", flush=True)
-        print(f"turn {turn}: {sum(one.right for one in found)} of {len(found)} right", flush=True)
+                print(f"turn {one.seed}: {one.experiment}: {one.variant}: {one.told}", flush=True)
+            if len(found) % len(cases) == 0:
+                print(f"turn {one.seed}: {sum(one.right for one in found)} of {len(found)} right", flush=True)
     wrong = show(found)
     return 1 if wrong or (not asked.healthy and told_speed() > BOUND) else 0
 
@@ -97,6 +102,7 @@ def options() -> argparse.ArgumentParser:
     parser.add_argument("--healthy", type=int, default=0, metavar="TIMES")
     parser.add_argument("--keep", type=Path, metavar="FILE")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--table", type=Path, nargs="+", metavar="FILE")
     parser.add_argument("--speed", action="store_true")
     return parser
@@ -111,7 +117,7 @@ def panel(names: Sequence[str]) -> list[tuple[Path, str]]:
     return [(file, variant) for file in files for variant in chaoskit.load(file).variants]
 
 
-def judged(file: Path, variant: str, *, seed: int) -> Judged:
+def judged(file: Path, variant: str, seed: int) -> Judged:
     """Run one variant (the whole file where it has none)."""
     began = time.monotonic()
     command = [sys.executable, "-m", "chaoskit", "run", str(file), "--seed", str(seed), "--json", "--quiet"]
