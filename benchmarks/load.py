@@ -163,10 +163,8 @@ def held(share: float) -> Iterator[Callable[[_Launcher], None]]:
             group = find_group("cpu", child.pid, f"chaoskit-bench-{child.pid}")
             if group is None:
                 sys.exit("no cpu cgroup that we may write, to hold workers to a share of a core: leave out `workers`")
-            quota, period = str(round(10_000 * share)), "10000"
-            v1 = {"cpu.cfs_period_us": period, "cpu.cfs_quota_us": quota}
             groups.append(group)
-            group.enter(v1 if group.version == 1 else {"cpu.max": f"{quota} {period}"}, [child.pid])
+            group.hold_to(share, [child.pid])
 
     try:
         yield hold

@@ -312,7 +312,6 @@ def main() -> int:
     modes = asked.mode or list(MODES)
     share = -(-asked.trials // len(modes))
     took: dict[str, list[float]] = {mode: [] for mode in modes}
-    harmed: Counter[str] = Counter()
     early: Counter[str] = Counter()
     """Runs that were over before harm came."""
     left: dict[str, Counter[str]] = {mode: Counter() for mode in modes}
@@ -321,7 +320,7 @@ def main() -> int:
         going: dict[Future[tuple[bool, float, Counter[str]]], str] = {}
         while True:
             while len(going) < asked.jobs:
-                coming = Counter(harmed) + Counter(going.values())
+                coming = Counter(going.values()) + Counter({each: len(found) for each, found in took.items()})
                 mode = min(modes, key=lambda each: coming[each])
                 if coming[mode] >= share:
                     break
@@ -331,7 +330,6 @@ def main() -> int:
             for done in wait(going, return_when=FIRST_COMPLETED).done:
                 mode = going.pop(done)
                 was_harmed, seconds, remains = done.result()
-                harmed[mode] += was_harmed
                 left[mode] += remains
                 if was_harmed:
                     took[mode].append(seconds)
@@ -342,7 +340,7 @@ def main() -> int:
         if took[mode]:
             leaks = ", ".join(f"{count} {kind}" for kind, count in left[mode].items()) or "nothing"
             times = f"{statistics.median(took[mode]):6.2f} s {max(took[mode]):6.2f} s"
-            print(f"{mode:10} {harmed[mode]:6} {early[mode]:11} {times}   {leaks}")
+            print(f"{mode:10} {len(took[mode]):6} {early[mode]:11} {times}   {leaks}")
     return 1 if any(left.values()) else 0
 
 

@@ -40,14 +40,11 @@ class AdoptedPlace(ContainerPlace):
         labels: Mapping[str, str],
         scene: Scene,
         moved: Mapping[Edge, Move],
-        callers: Mapping[Edge, Found],
         entry: str,
     ) -> None:
-        """`callers` has the calling container of each edge that moves; `entry` is the network in which the front
-        edge's callee is found."""
+        """`entry` is the network in which the front edge's callee is found."""
         super().__init__(engine, image, network, labels, scene)
         self._moved = moved
-        self._callers = callers
         self._entry = entry
         self._joined: set[tuple[str, str]] = set()
 
@@ -67,7 +64,8 @@ class AdoptedPlace(ContainerPlace):
         return super().listen(serving, edge)
 
     def callers(self, edge: Edge) -> tuple[str, ...]:
-        return self._moved[edge].addresses_of(self._callers[edge]) if edge in self._moved else ()
+        move = self._moved.get(edge)
+        return move.addresses_of(move.caller) if move is not None else ()
 
     def enter(self, edge: Edge) -> None:
         """Among the others at last, once it listens: from now on its callers may find it."""
@@ -114,8 +112,7 @@ class Adoption:
         self._sweep = sweep_undo(engine, scene.run_id, network)
         scene.will_undo(self._sweep)
         engine.make_network(network, labels)
-        callers = {edge: self._found[edge.caller] for edge in self._moved}
-        self._place = AdoptedPlace(engine, image, network, labels, scene, self._moved, callers, entry)
+        self._place = AdoptedPlace(engine, image, network, labels, scene, self._moved, entry)
         return self._place
 
     def deploy(self) -> System:

@@ -27,6 +27,7 @@ class Move(msgspec.Struct, frozen=True, kw_only=True):
     """The name of one callee that a proxy of ours answers to while a run lasts."""
 
     edge: Edge
+    caller: Found
     container: Found
     alias: str
     networks: tuple[str, ...]
@@ -148,6 +149,7 @@ def _move(engine: Engine, target: Target, found: dict[str, Found], edge: Edge) -
                 )
     return Move(
         edge=edge,
+        caller=caller,
         container=callee,
         alias=alias,
         networks=networks,

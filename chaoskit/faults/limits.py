@@ -70,6 +70,14 @@ class Group(NamedTuple):
                 f"{self.folder}: {error.strerror}", hint="this needs a cgroup that we may write"
             ) from error
 
+    def hold_to(self, share: float, pids: Sequence[int]) -> None:
+        """As `enter`, with this share of one core for all of them together. Of a `cpu` group."""
+        # The kernel takes no quota below 1 ms; a short period makes the starving even.
+        period = max(10_000, round(1000 / share))
+        quota = max(1000, round(period * share))
+        v1 = {"cpu.cfs_period_us": str(period), "cpu.cfs_quota_us": str(quota)}
+        self.enter(v1 if self.version == 1 else {"cpu.max": f"{quota} {period}"}, pids)
+
     def leave(self) -> None:
         """Move everybody back and remove it; nothing to do where it is not there. Raises UndoError."""
         until = time.monotonic() + 2.0

@@ -128,11 +128,7 @@ class Cpu(ResourceFault):
             if group is None:
                 duty_cycle(self._undo_one(system, replica), pids, self.to)
                 continue
-            # The kernel takes no quota below 1 ms; a short period makes the starving even.
-            period = max(10_000, round(1000 / self.to))
-            quota = max(1000, round(period * self.to))
-            v1 = {"cpu.cfs_period_us": str(period), "cpu.cfs_quota_us": str(quota)}
-            group.enter(v1 if group.version == 1 else {"cpu.max": f"{quota} {period}"}, pids)
+            group.hold_to(self.to, pids)
 
     def bite(self, watched: Watched) -> Bite:
         before, during = watched.mean("service_cpu", watched.baseline), watched.mean("service_cpu", watched.span)

@@ -17,11 +17,12 @@ from chaoskit.proxy.link import Link
 from chaoskit.proxy.meter import Meter
 from chaoskit.proxy.toxic import DOWNSTREAM, UPSTREAM
 
-__all__ = ["ClientSide", "Connection", "Host", "UpstreamSide"]
+__all__ = ["RESET", "ClientSide", "Connection", "Host", "UpstreamSide"]
 
 _HIGH_WATER = 512 * 1024
 _MOST_EARLY = 64 * 1024
-_RESET = struct.pack("ii", 1, 0)
+RESET = struct.pack("ii", 1, 0)
+"""Value of SO_LINGER with which a close is a reset."""
 
 
 class Host(Toxics, Protocol):
@@ -385,7 +386,7 @@ class Connection:
             if side is not None and side.transport is not None and not side.gone:
                 sock = side.transport.get_extra_info("socket")
                 if sock is not None:
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
     def settle(self) -> None:
         """The caller's socket is closed: the tap's side of the connection is over."""

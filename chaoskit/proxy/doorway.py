@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import struct
 from collections.abc import Callable
 from typing import Protocol
 
-from chaoskit.proxy.connection import Connection, Host
+from chaoskit.proxy.connection import RESET, Connection, Host
 
-__all__ = ["Doorway", "Guest", "may_call"]
+__all__ = ["Doorway", "Guest"]
 
-_RESET = struct.pack("ii", 1, 0)
 _BREATH = 0.05
 """Seconds until the next try where the process has no descriptor left for a connection."""
 
@@ -40,13 +38,26 @@ class Doorway:
     """Accepts for its guests until it is closed. Everything in it belongs to the thread of its loop."""
 
     def __init__(self, sock: socket.socket, otherwise: Host, close_otherwise: Callable[[], None]) -> None:
-        self.guests: list[Guest] = []
+        self._guests: list[Guest] = []
         self._sock = sock
         self._otherwise = otherwise
         self._close_otherwise = close_otherwise
         self._loop = otherwise.context.loop
         self._accepting = self._loop.create_task(self._accept())
         self._coming: set[asyncio.Task[None]] = set()
+
+    def let_in(self, guest: Guest) -> str:
+        """Take in a guest; returns a caller of its that another one has, and then does not."""
+        taken = {caller for each in self._guests for caller in each.callers}
+        if twice := next((caller for caller in guest.callers if caller in taken), ""):
+            return twice
+        self._guests.append(guest)
+        return ""
+
+    def let_out(self, guest: Guest) -> bool:
+        """Whether it was the last."""
+        self._guests.remove(guest)
+        return not self._guests
 
     async def close(self) -> None:
         """The port is free when it returns."""
@@ -58,7 +69,7 @@ class Doorway:
     def _host_of(self, address: str) -> Host | None:
         """Who takes a connection from there; None where it is closed to that caller."""
         address = address.removeprefix("::ffff:")
-        guest = next((guest for guest in self.guests if address in guest.callers), None)
+        guest = next((guest for guest in self._guests if address in guest.callers), None)
         if guest is None:
             return self._otherwise
         return guest if guest.admitting else None
@@ -72,7 +83,7 @@ class Doorway:
                 continue
             host = self._host_of(str(peer[0]))
             if host is None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 sock.close()
                 continue
             task = self._loop.create_task(self._bring(sock, host))
@@ -84,8 +95,3 @@ class Doorway:
             await self._loop.connect_accepted_socket(lambda: Connection(host).client, sock)
         except OSError:  # it was cut meanwhile
             sock.close()
-
-
-def may_call(guests: list[Guest], callers: tuple[str, ...]) -> str:
-    """The first of these callers that a guest has already; empty where there is none."""
-    return next((caller for guest in guests for caller in callers if caller in guest.callers), "")

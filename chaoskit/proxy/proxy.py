@@ -10,7 +10,7 @@ from time import monotonic
 from chaoskit.proxy import addresses
 from chaoskit.proxy.connection import Connection, UpstreamSide
 from chaoskit.proxy.context import Context
-from chaoskit.proxy.doorway import Doorway, may_call
+from chaoskit.proxy.doorway import Doorway
 from chaoskit.proxy.meter import Meter, meter_for
 from chaoskit.proxy.tap import Tap
 from chaoskit.proxy.timers import Timer
@@ -98,19 +98,16 @@ class Proxy:
             self.listen = addresses.shown(host, sock.getsockname()[1])
             door = doors[self.listen] = Doorway(sock, others, others._cut_all)
         if door is not self._door:
-            if taken := may_call(door.guests, self.callers):
+            if taken := door.let_in(self):
                 raise addresses.AddressError(f"listen tcp {self.listen}: another proxy there has the caller {taken}")
             self._door = door
-            door.guests.append(self)
         self._admitting = True
 
     async def _leave_door(self) -> None:
         door, self._door = self._door, None
-        if door is not None:
-            door.guests.remove(self)
-            if not door.guests:
-                del self.context.doors[self.listen]
-                await door.close()
+        if door is not None and door.let_out(self):
+            del self.context.doors[self.listen]
+            await door.close()
 
     @property
     def admitting(self) -> bool:

@@ -129,8 +129,7 @@ def test_two_callers_of_one_name_are_told_apart_by_their_addresses(tmp_path: Pat
     containers = (at("web", "172.18.0.2"), at("api", "172.18.0.3"), at("db", "172.18.0.4"))
     both = {"web": {"needs": {"API": "http://{api}", "DB": "tcp://{db}"}}}
     made = moved(tmp_path, containers, ("web->db", "api->db"), **both)
-    callers = {"web": containers[0], "api": containers[1]}
-    assert {one.edge.name: one.addresses_of(callers[one.edge.caller]) for one in made} == {
+    assert {one.edge.name: one.addresses_of(one.caller) for one in made} == {
         "api->db": ("172.18.0.3",), "web->db": ("172.18.0.2",)
     }  # fmt: skip
     assert [one.edge.name for one in moved(tmp_path, containers, ("api->db",), **both)] == ["api->db"]
