@@ -30,7 +30,6 @@ from typing import NamedTuple
 
 import psutil
 
-from chaoskit.faults.limits import Group, find_group
 from chaoskit.interfaces import Child, LaunchSpec
 from chaoskit.load.driver import LoadDriver
 from chaoskit.model.load_view import LoadView
@@ -40,8 +39,8 @@ from chaoskit.traffic import LoadSpec
 ROOT = Path(__file__).resolve().parents[1]
 USERS = 32
 RATE = 5000
-SHARE = 0.4
-"""Of a core, that each process has while workers are counted on a machine of few cores."""
+EACH = 5000
+"""Requests a second of each worker where workers are counted."""
 BEGIN, END = "<!-- benchmark: load -->", "<!-- /benchmark -->"
 
 
@@ -140,37 +139,25 @@ def lag(url: str, seconds: float, rounds: int, *, realtime: bool) -> str:
 
 
 def workers(url: str, seconds: float, rounds: int) -> str:
-    """Two workers beside one. On few cores each process is held to a share of one, so that nobody waits for another."""
-    cores = os.cpu_count() or 1
-    share = 1.0 if cores > 3 else SHARE
-    found: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(rounds):
-        for number, rates in found.items():
-            with held(share) as hold:
-                rates.append(closed(url, seconds, pinned=False, number=number, watch=hold).rate)
-    one, two = (max(found[number]) for number in (1, 2))
-    note = "" if share == 1 else f" (each held to {share:.0%} of a core: there are {cores}, and nginx needs one)"
-    return f"\nTwo workers reach {two / one:.2f}× what one does{note}: {two:,.0f}/s beside {one:,.0f}/s.\n"
+    """What a request costs two workers at twice the rate of one, each far from its core's end.
+
+    Two that are full beside an nginx want three cores. On two, quotas that hold each process to a share of a core do
+    not help: one worker so held pays twice as much a request as one that is not, and two look three times as fast.
+    """
+    cost = {number: min(open_cost(url, seconds, number) for _ in range(rounds)) for number in (1, 2)}
+    return (
+        f"\nA request costs {cost[1] * 1e6:.0f} µs of CPU in one worker at {EACH:,}/s, and {cost[2] / cost[1]:.2f} times"
+        f" that in two at {2 * EACH:,}/s together. (Two that are full want a core each beside nginx's: not measured on"
+        f" {os.cpu_count()} cores.)\n"
+    )
 
 
-@contextlib.contextmanager
-def held(share: float) -> Iterator[Callable[[_Launcher], None]]:
-    """Gives a function that holds each launched process to this share of a core, by a cgroup of its own (root)."""
-    groups: list[Group] = []
-
-    def hold(launcher: _Launcher) -> None:
-        for child in launcher.children if share < 1 else ():
-            group = find_group("cpu", child.pid, f"chaoskit-bench-{child.pid}")
-            if group is None:
-                sys.exit("no cpu cgroup that we may write, to hold workers to a share of a core: leave out `workers`")
-            groups.append(group)
-            group.hold_to(share, [child.pid])
-
-    try:
-        yield hold
-    finally:
-        for group in groups:
-            group.leave()
+def open_cost(url: str, seconds: float, number: int) -> float:
+    """Seconds of CPU a request, of so many workers at `EACH` requests a second each."""
+    view, seen = driven(url, {"rate": f"{EACH * number}/s", "workers": number}, seconds, core=None)
+    if view.dropped:
+        sys.exit(f"{view.dropped} requests were dropped at {EACH * number:,}/s: this says nothing")
+    return cost_of(view, seen, number)
 
 
 def memory(url: str, requests: int) -> str:
@@ -267,17 +254,14 @@ def driven(
     return LoadView([(slot.at - t0, slot) for slot in slots], [(0.5, seconds + 0.5)]), seen
 
 
-def closed(
-    url: str,
-    seconds: float,
-    *,
-    pinned: bool = True,
-    number: int = 1,
-    watch: Callable[[_Launcher], None] = lambda _: None,
-) -> Figure:
-    view, seen = driven(url, {"users": USERS, "workers": number}, seconds, core=1 if pinned else None, watch=watch)
+def closed(url: str, seconds: float) -> Figure:
+    view, seen = driven(url, {"users": USERS}, seconds, core=1)
+    return Figure(view.rate, cost_of(view, seen, 1))
+
+
+def cost_of(view: LoadView, seen: Sequence[Observation], number: int) -> float:
     used = [point.value for point in seen if isinstance(point, MetricPoint) and point.name == "generator_cpu"][1:-1]
-    return Figure(view.rate, sum(used) / len(used) * number / view.rate)
+    return sum(used) / len(used) * number / view.rate
 
 
 def open_load(url: str, seconds: float, rate: int, *, realtime: bool) -> tuple[LoadView, list[Observation]]:
