@@ -145,9 +145,10 @@ def workers(url: str, seconds: float, rounds: int) -> str:
     not help: one worker so held pays twice as much a request as one that is not, and two look three times as fast.
     """
     cost = {number: min(open_cost(url, seconds, number) for _ in range(rounds)) for number in (1, 2)}
+    one, times = cost[1] * 1e6, cost[2] / cost[1]
     return (
-        f"\nA request costs {cost[1] * 1e6:.0f} µs of CPU in one worker at {EACH:,}/s, and {cost[2] / cost[1]:.2f} times"
-        f" that in two at {2 * EACH:,}/s together. (Two that are full want a core each beside nginx's: not measured on"
+        f"\nA request costs {one:.0f} µs of CPU in one worker at {EACH:,}/s, and {times:.2f} times that in two at"
+        f" {2 * EACH:,}/s together. (Two that are full want a core each beside nginx's: not measured on"
         f" {os.cpu_count()} cores.)\n"
     )
 
