@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from chaoskit.proxy import gojson
 from chaoskit.proxy.addresses import AddressError, literal
 from chaoskit.proxy.context import Context
+from chaoskit.proxy.doorway import Doorway
 from chaoskit.proxy.extra_toxics import EXTRA_KINDS
 from chaoskit.proxy.gojson import GoError, Value
 from chaoskit.proxy.proxy import Proxy
@@ -59,6 +60,8 @@ class Collection:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.proxies: dict[str, Proxy] = {}
+        self.doors: dict[str, Doorway] = {}
+        """Listeners that proxies share, by their address."""
         self._lock = asyncio.Lock()
         self._kinds: Mapping[str, Kind] = KINDS if context.strict else {**KINDS, **EXTRA_KINDS}
 
@@ -215,6 +218,7 @@ class Collection:
             tapped=bool(read.get("tap", False)),
             callers=_callers(read),
             otherwise=str(read.get("otherwise", "")),
+            doors=self.doors,
         )
 
     def _unmade(self, proxy: Proxy) -> None:

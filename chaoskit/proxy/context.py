@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from chaoskit.proxy import addresses
 from chaoskit.proxy.tap import Hub
 from chaoskit.proxy.timers import Timers
-
-if TYPE_CHECKING:
-    from chaoskit.proxy.doorway import Doorway
 
 __all__ = ["Context"]
 
@@ -30,8 +26,6 @@ class Context:
     dial_timeout: float = 10.0
     """Seconds in which an upstream must take a connection (default mode; strict waits for the kernel)."""
     version: str = "2.12.0"
-    doors: dict[str, Doorway] = field(default_factory=dict)
-    """Listeners that proxies share, by their address."""
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def resolve(self, address: str) -> tuple[str, int]:

@@ -33,9 +33,10 @@ class Proxy:
         tapped: bool = False,
         callers: tuple[str, ...] = (),
         otherwise: str = "",
+        doors: dict[str, Doorway] | None = None,
     ) -> None:
-        """With `callers` (IP addresses) it shares its port with other proxies and takes connections from these alone;
-        those of nobody's callers are passed on to `otherwise`."""
+        """With `callers` (IP addresses) it shares its port with other proxies behind these `doors` and takes
+        connections from these alone; those of nobody's callers are passed on to `otherwise`."""
         self.context = context
         self.name = name
         self.listen = listen
@@ -53,6 +54,7 @@ class Proxy:
         """Of connections that are over: received and sent upstream, received and sent downstream."""
         self.accepted = 0
         self._server: asyncio.Server | None = None
+        self._doors = {} if doors is None else doors
         self._door: Doorway | None = None
         self._dialling = asyncio.Lock()
         self._changed = asyncio.Event()
@@ -89,14 +91,13 @@ class Proxy:
 
     def _enter_door(self, host: str, port: int) -> None:
         """Share a listener with those that are there, or open it. Raises AddressError."""
-        doors = self.context.doors
-        door = self._door or doors.get(addresses.shown(host, port))
+        door = self._door or self._doors.get(addresses.shown(host, port))
         if door is None:
             sock = addresses.listener(self.listen, host, port)
             others = Proxy(self.context, "", "", self.otherwise or self.upstream)
             others._admitting = True
             self.listen = addresses.shown(host, sock.getsockname()[1])
-            door = doors[self.listen] = Doorway(sock, others, others._cut_all)
+            door = self._doors[self.listen] = Doorway(sock, others, others._cut_all)
         if door is not self._door:
             if taken := door.let_in(self):
                 raise addresses.AddressError(f"listen tcp {self.listen}: another proxy there has the caller {taken}")
@@ -106,7 +107,7 @@ class Proxy:
     async def _leave_door(self) -> None:
         door, self._door = self._door, None
         if door is not None and door.let_out(self):
-            del self.context.doors[self.listen]
+            del self._doors[self.listen]
             await door.close()
 
     @property

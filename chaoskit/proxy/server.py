@@ -178,7 +178,7 @@ async def _end(collection: Collection, api: Api, streaming: Streaming, connectio
     api.flush()
     for proxy in collection.proxies.values():
         await proxy.stop()
-    for door in collection.context.doors.values():
+    for door in collection.doors.values():
         await door.close()
     await asyncio.sleep(0)
     if streaming.open:
