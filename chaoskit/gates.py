@@ -30,11 +30,13 @@ __all__ = [
 GENERATOR_LIMITS = {"send_lag_p99": 0.1, "loop_lag": 0.1, "loop_stood": 0.05, "cpu": 0.95}
 """Beyond these the generator, not the target, may have made what was measured. Seconds that the p99 of its sends may be
 late; seconds that its loop may stand still, and the share of a phase that longer ones may take; share of one core."""
-HOST_LIMITS = {"wait": 0.0006, "others": 0.2, "stolen": 0.2, "starved": 0.1}
+HOST_LIMITS = {"wait": 0.0006, "others": 0.2, "stolen": 0.3, "starved": 0.1}
 """Beyond these something outside of the run may have made what was measured. Seconds that a process waits for a core
 each time it has something to do, while others use this share of the cores; share of the cores that a hypervisor takes;
 share of a phase in which that may be so (a single second of it always may). A healthy shop at 80/s on 2 cores waits
-0.04 ms; beside four busy loops it waits 0.3 ms, and its requests do not feel it; at 1.3 ms they take thrice as long."""
+0.04 ms; beside four busy loops it waits 0.3 ms, and its requests do not feel it; at 1.3 ms they take thrice as long.
+Where a hypervisor took a quarter of the cores the shop's p50 was 8% and its p95 17% longer, and p95 of the send lag was
+7 ms (14 ms at most, over 115 seconds of such neighbours, of 10% to 40%)."""
 
 _JUDGED = (Phase.BASELINE, Phase.FAULT, Phase.RECOVERY, Phase.LOAD)
 

@@ -106,9 +106,18 @@ def for_a_second(*, wait: float, others: float) -> HistoryBuilder:
         (machine(wait=3.0, others=0.2), "3 ms in fault (it filled the machine itself)"),
         (for_a_second(wait=4.0, others=1.8), "nothing outside of the run"),
         (machine((13.0, 24.0), built=machine((12.0, 13.0), stolen=1.5)), "nothing outside of the run"),
+        (machine(wait=0.3, stolen=0.53), "nothing outside of the run"),
         (healthy(), "is not known here"),
     ],
-    ids=["quiet", "beside busy loops", "full by itself", "for a moment", "stolen for a moment", "not Linux"],
+    ids=[
+        "quiet",
+        "beside busy loops",
+        "full by itself",
+        "for a moment",
+        "stolen for a moment",
+        "a quarter is stolen",
+        "not Linux",
+    ],
 )
 def test_the_host_gate_stays_open(built: HistoryBuilder, said: str) -> None:
     gate = host_gate(built.build())
@@ -124,7 +133,7 @@ def test_the_host_gate_stays_open(built: HistoryBuilder, said: str) -> None:
         ),
         (machine((8.0, 12.0), wait=2.5, others=1.4, built=machine((12.0, 24.0))), "in 4 of 10 s of fault"),
         (machine(wait=1.3, others=1.3), "waited 1.3 ms each time they had something to do (allowed: 600 µs"),
-        (machine(stolen=0.5), "the machine beneath this one took 0.5 of 2 cores away"),
+        (machine(stolen=0.7), "the machine beneath this one took 0.7 of 2 cores away"),
     ],
     ids=["other work", "in the fault", "six loops in sessions of their own", "a hypervisor"],
 )
