@@ -8,12 +8,20 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.requires import missing
+from tests.requires import KEPT_FROM_A_CORE, missing
 
 # A pipeline looks at the same examples each time; on a desk they are new ones each time.
 settings.register_profile("pipeline", derandomize=True)
 if os.environ.get("CHAOSKIT_REQUIRE") == "all":
     settings.load_profile("pipeline")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A live test that fails where the product says that others kept this machine busy is run again: then, and only
+    then, and it is listed as such at the end. A machine that is shared does that for a minute now and then."""
+    for item in items:
+        if item.get_closest_marker("live"):
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=10, only_rerun=[KEPT_FROM_A_CORE]))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+KEPT_FROM_A_CORE = r"the run was kept from the processor in \d+ of"
+"""What the gate `host` says of a run whose machine was busy with something else."""
+
 
 def _docker() -> str:
     path = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")

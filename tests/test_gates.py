@@ -1,5 +1,6 @@
 """Every gate opens on a healthy history and shuts on its broken twin."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from chaoskit.gates import (
 )
 from chaoskit.model.history import SteadyBound
 from chaoskit.testing import HistoryBuilder, NoFault
+from tests.requires import KEPT_FROM_A_CORE
 
 BOUNDS = [SteadyBound(measure="error_rate", most=0.01), SteadyBound(measure="p95", of="checkout", most=0.25)]
 
@@ -142,6 +144,7 @@ def test_the_host_gate_shuts_where_others_kept_the_run_from_a_core(built: Histor
     assert (gate.open, said in gate.because) == (False, True), gate.because
     assert "run where nothing else does" in gate.because
     assert gate.evidence
+    assert re.search(KEPT_FROM_A_CORE, gate.because), "a live test would not be run again"
 
 
 def test_a_service_that_a_fault_starves_is_not_starved_by_others() -> None:
