@@ -1,4 +1,5 @@
-"""The GitHub action and the GitLab template: their steps run in a shell, on a suite that holds and one that fails."""
+"""The GitHub action and the GitLab template: their steps run in a shell, on a suite that holds and one that fails, and
+what a store keeps from night to night does not depend on how the night went."""
 
 from __future__ import annotations
 
@@ -16,8 +17,6 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent.parent
 E2E = ROOT / "tests" / "e2e"
-
-pytestmark = pytest.mark.live
 
 
 def read(name: str) -> dict:
@@ -53,6 +52,37 @@ def shell(tmp_path: Path, state_folder: Path) -> Shell:
     return Shell(folder, env)
 
 
+def nightly() -> list[dict]:
+    """The steps of the nightly recipe in the docs."""
+    for text in re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs" / "ci.md").read_text(), re.MULTILINE | re.DOTALL):
+        recipe = YAML(typ="safe").load(text)
+        if "schedule" in recipe.get("on", {}):
+            return recipe["jobs"]["chaos"]["steps"]
+    raise AssertionError("no recipe with a schedule in docs/ci.md")
+
+
+def test_githubs_nightly_recipe_keeps_the_nights_that_failed() -> None:
+    steps = nightly()
+    used = [step.get("uses", "").partition("@")[0] for step in steps]
+    assert "actions/cache" not in used, "it saves only where the job succeeded"
+    restore, run, save = (
+        used.index(name) for name in ("actions/cache/restore", "OWNER/chaoskit", "actions/cache/save")
+    )
+    assert restore < run < save
+    assert [step.get("if") for step in steps[run + 1 :]] == ["always()"] * (len(steps) - run - 1)
+    kept = read("action.yml")["inputs"]["store"]["default"]
+    assert {steps[place]["with"]["path"] for place in (restore, save)} == {kept}
+    [key] = {steps[place]["with"]["key"] for place in (restore, save)}
+    assert "github.run_id" in key and "github.run_attempt" in key, "a key that is taken is not saved again"
+    assert key.startswith(steps[restore]["with"]["restore-keys"])
+
+
+def test_gitlabs_template_keeps_the_nights_that_failed() -> None:
+    job = read("ci/chaoskit.gitlab-ci.yml")[".chaoskit"]
+    assert job["cache"]["when"] == "always", "the default saves only where the job succeeded"
+    assert job["cache"]["paths"] == ["$CHAOSKIT_STORE"]
+
+
 def suite(shell: Shell, *, holds: bool) -> None:
     """Put one experiment into the checkout: the patient variant, or the hasty one that is wrongly expected to hold."""
     text = (E2E / "experiments" / "back-100ms-slower.yaml").read_text()
@@ -83,6 +113,7 @@ def artifacts(folder: Path, *, holds: bool) -> None:
     assert (result.parent / "report.html").stat().st_size > 10_000
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("holds", [True, False], ids=["holds", "fails"])
 def test_the_github_action(shell: Shell, tmp_path: Path, holds: bool) -> None:
     suite(shell, holds=holds)
@@ -119,6 +150,7 @@ def test_the_actions_inputs_cannot_run_anything(shell: Shell, tmp_path: Path) ->
     assert not (shell.folder / "hacked").exists()
 
 
+@pytest.mark.live
 @pytest.mark.parametrize("holds", [True, False], ids=["holds", "fails"])
 def test_the_gitlab_template(shell: Shell, holds: bool) -> None:
     suite(shell, holds=holds)
