@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import click
 
-from chaoskit.errors import Exit
+from chaoskit.errors import Exit, UsageError
 
 __all__ = ["command"]
 
 
 @click.command()
 @click.argument("run", required=False)
-def command(run: str | None) -> None:
+@click.option("--all", "everything", is_flag=True, help="All runs that are over, as without RUN.")
+def command(run: str | None, everything: bool) -> None:
     """Undo what runs have left behind, from their journals: faults out, processes ended, folders removed.
 
     RUN is the id of one run (default: all that are over). Doing it twice is the same as once.
     """
     from chaoskit.recover import recover, recover_all
 
+    if run and everything:
+        raise UsageError("expected the id of a run, or --all: not both")
     done = [recover(run)] if run else recover_all()
     dirty = False
     for one in done:

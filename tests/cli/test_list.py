@@ -75,12 +75,6 @@ def test_doctor_tells_a_docker_that_is_none(chaoskit: Callable[..., Said], monke
         thread.join(5.0)
 
 
-def test_recover_with_nothing_to_do_is_said(chaoskit: Callable[..., Said]) -> None:
-    code, out, _ = chaoskit("recover")
-    assert (code, out) == (0, "nothing to recover\n")
-    assert chaoskit("recover", "no-such-run").code == 2
-
-
 def test_a_report_of_a_run_that_is_not_there_is_said(chaoskit: Callable[..., Said]) -> None:
     code, _, err = chaoskit("report", "nothing")
     assert code == 2
