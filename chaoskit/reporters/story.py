@@ -14,6 +14,7 @@ from chaoskit.model.history import History, Phase
 from chaoskit.model.observation import Event, ProbeResult, TapSlot
 from chaoskit.model.run import Run
 from chaoskit.model.spans import within
+from chaoskit.model.topology import LOAD
 from chaoskit.model.units import duration_text
 from chaoskit.model.verdict import Finding
 from chaoskit.reporters.answer import measure_text
@@ -312,7 +313,7 @@ def _log_ticks(start: float, end: float) -> list[Tick]:
 
 @dataclass(frozen=True)
 class EdgeRow:
-    """One edge in the table: (phase, calls a second, p95, share that was not answered well) and what became of it."""
+    """One edge in the table: (phase, calls a second, p95, share that failed) and what became of it."""
 
     name: str
     protocol: str
@@ -322,6 +323,8 @@ class EdgeRow:
 
 @dataclass
 class _Calls:
+    """What crossed an edge in a phase: calls by when they ended."""
+
     seconds: float
     started: int = 0
     ended: int = 0
@@ -329,6 +332,8 @@ class _Calls:
     closed: bool = False
     took: list[bytes] = field(default_factory=list)
     p95: float = math.nan
+    told: float = math.nan
+    """Share that failed as who called says; NaN where nobody does. A tap cannot know which answer was expected."""
 
     def add(self, slots: Sequence[TapSlot]) -> None:
         self.started += sum([slot.started for slot in slots])
@@ -348,15 +353,18 @@ class _Calls:
 
     @property
     def bad_share(self) -> float:
+        if not math.isnan(self.told):
+            return self.told
         total = max(self.ended, self.bad)
         return self.bad / total if total else math.nan
 
 
-def edge_rows(run: Run, taps: Mapping[str, Sequence[TapSlot]]) -> list[EdgeRow]:
-    """Every edge of the target with what crossed it in each phase."""
+def edge_rows(run: Run, taps: Mapping[str, Sequence[TapSlot]], load: Sequence[PhaseNumbers]) -> list[EdgeRow]:
+    """Every edge of the target with what crossed it in each phase. What failed on the users' edge, the `load` says."""
     phases = phases_of(run)
     spans = [(phase, run.windows[phase.value]) for phase in phases]
     broken = {edge for fault in run.faults if fault.injected is not None for edge in fault.edges}
+    told = {one.phase: one.error_rate for one in load}
     rows = []
     for edge in run.topology.edges:
         calls = {phase: _Calls(sum(end - start for start, end in cut)) for phase, cut in spans}
@@ -367,6 +375,8 @@ def edge_rows(run: Run, taps: Mapping[str, Sequence[TapSlot]]) -> list[EdgeRow]:
                 first, last = (bisect_left(slots, at - 1e-6, key=_at) for at in (start, end))
                 calls[phase].add(slots[first:last])
             calls[phase].measure()
+            if edge.caller == LOAD:
+                calls[phase].told = told.get(phase.value, math.nan)
         cells = tuple(
             (phase.value, measure_text(one.started / one.seconds, "1/s"), measure_text(one.p95, "s"), _bad_text(one))
             for phase, one in calls.items()
@@ -380,7 +390,7 @@ def _at(slot: TapSlot) -> float:
 
 
 def _bad_text(calls: _Calls) -> str:
-    if calls.closed:
+    if calls.closed and math.isnan(calls.told):
         return "unknown"
     return measure_text(calls.bad_share, "share")
 
@@ -397,7 +407,7 @@ def _state(broken: bool, calls: Mapping[Phase, _Calls]) -> EdgeState:
         elif worse:
             note = f"{measure_text(after.bad_share, 'share')} failed"
         elif slower:
-            note = f"{duration_text(before.p95)} → {duration_text(after.p95)}"
+            note = f"p95 {_change(before.p95, after.p95, 's') or 'longer'}"
     if broken:
         return EdgeState("broken", note)
     if slower or worse:

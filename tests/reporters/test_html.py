@@ -12,7 +12,7 @@ import pytest
 
 from chaoskit.model.histogram import encode
 from chaoskit.model.history import History, Phase
-from chaoskit.model.observation import Event, LoadSlot
+from chaoskit.model.observation import Event, LoadSlot, TapSlot
 from chaoskit.model.undo import Undo
 from chaoskit.model.verdict import Finding, Verdict
 from chaoskit.reporters.html import HtmlReporter, report_html
@@ -51,6 +51,20 @@ def test_everything_that_the_issue_lists_is_on_the_page(tmp_path):
         "--seed 7", "locust", "2.47.0", "ERROR payments is slow", "from 2 s before the fault",
     ):  # fmt: skip
         assert said in text, said
+
+
+def test_an_unexpected_answer_is_a_failure_on_the_users_edge_which_no_tap_can_know(tmp_path):
+    """202, paid later, where 201 was expected: the load's requests failed, and the gateway answered every one."""
+    requests = [("checkout", i / 80, 0.02, "status 202" if 7.98 <= i / 80 < 18 else "") for i in range(24 * 80)]
+    taps = [seen for seen in shop_history().observations if isinstance(seen, TapSlot)]
+    history = History([*load_slots(requests), *taps], SHOP, WINDOWS, shop_history().faults)
+    page = report_html(shop_run(history), history, tmp_path)
+    row = text_of(page[page.index('<th scope="row">load-&gt;gateway') :].partition("</tr>")[0])
+    assert row.startswith("load->gateway hurt")
+    assert [word for word in row.split() if word.endswith("%")] == ["0%", "100%", "0%"]
+    assert re.search(r'class="note hurt"[^>]*>100% failed<', page)
+    assert re.search(r"gateway->orders fine( [\d.]+(/s|%| m?s| µs))+ ", text_of(page))
+    assert "What failed on the users' edge ( load->gateway ) the load says" in text_of(page)
 
 
 def test_nothing_is_fetched_and_nothing_foreign_may_run(tmp_path):
