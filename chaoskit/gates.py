@@ -161,11 +161,20 @@ class _Moment(NamedTuple):
     cores: float
 
     @property
+    def taken(self) -> bool:
+        """Whether a hypervisor took more than it may."""
+        return self.stolen / self.cores > HOST_LIMITS["stolen"]
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the run waited longer than it may, and not because of itself."""
+        outside = (self.others + self.stolen) / self.cores
+        return self.waited > HOST_LIMITS["wait"] and outside > HOST_LIMITS["others"]
+
+    @property
     def starved(self) -> bool:
         """Whether something outside of the run kept it from a core."""
-        outside = (self.others + self.stolen) / self.cores
-        taken = self.stolen / self.cores > HOST_LIMITS["stolen"]
-        return taken or (self.waited > HOST_LIMITS["wait"] and outside > HOST_LIMITS["others"])
+        return self.taken or self.crowded
 
 
 def _moments(view: History) -> list[_Moment]:
@@ -201,6 +210,24 @@ def _outside(moments: Sequence[_Moment]) -> str:
     return f"other work on this machine used {others:.2g} {cores}"
 
 
+def _crossed(starved: Sequence[_Moment]) -> str:
+    """What was taken from the run beside the limit that it crossed; where two were crossed in turns, both."""
+    said = []
+    for some, said_of, most in (
+        ([moment for moment in starved if moment.crowded], _waiting, duration_text(HOST_LIMITS["wait"])),
+        ([moment for moment in starved if not moment.crowded], _outside, f"{HOST_LIMITS['stolen']:.0%} of them"),
+    ):
+        if some:
+            often = f" in {len(some)} of these" if len(some) < len(starved) else ""
+            said.append(f"{said_of(some)}{often} (allowed: {most})")
+    return ", and ".join(said)
+
+
+def _waiting(moments: Sequence[_Moment]) -> str:
+    waited = duration_text(fmean(moment.waited for moment in moments))
+    return f"{_outside(moments)}, and its processes waited {waited} each time they had something to do"
+
+
 def host_gate(history: History) -> Gate:
     """Whether nothing outside of the run (other work on this machine, a hypervisor) kept its processes from a core."""
     said = []
@@ -208,12 +235,10 @@ def host_gate(history: History) -> Gate:
         moments = _moments(history.during(phase))
         starved = [moment for moment in moments if moment.starved]
         if len(starved) > max(1, HOST_LIMITS["starved"] * len(moments)):
-            waited, most = fmean(moment.waited for moment in starved), duration_text(HOST_LIMITS["wait"])
             because = (
                 f"the run was kept from the processor in {len(starved)} of {len(moments)} s of {phase}:"
-                f" {_outside(starved)}, and its processes waited {duration_text(waited)} each time they had something"
-                f" to do (allowed: {most} but for {HOST_LIMITS['starved']:.0%} of a phase): stop that work, or run"
-                " where nothing else does"
+                f" {_crossed(starved)}; more is allowed for {HOST_LIMITS['starved']:.0%} of a phase. Stop that work,"
+                " or run where nothing else does"
             )
             return Gate(gate="host", open=False, because=because, evidence=tuple(moment.span for moment in starved))
         if moments:

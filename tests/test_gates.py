@@ -135,9 +135,15 @@ def test_the_host_gate_stays_open(built: HistoryBuilder, said: str) -> None:
         ),
         (machine((8.0, 12.0), wait=2.5, others=1.4, built=machine((12.0, 24.0))), "in 4 of 10 s of fault"),
         (machine(wait=1.3, others=1.3), "waited 1.3 ms each time they had something to do (allowed: 600 µs"),
-        (machine(stolen=0.7), "the machine beneath this one took 0.7 of 2 cores away"),
+        (machine(stolen=0.7), "the machine beneath this one took 0.7 of 2 cores away (allowed: 30% of them); more is"),
+        (
+            machine((8.0, 11.0), stolen=0.8, built=machine((11.0, 13.0), wait=2.5, others=1.4)),
+            "in 5 of 5 s of fault: other work on this machine used 1.4 of 2 cores, and its processes waited 2.5 ms each"
+            " time they had something to do in 2 of these (allowed: 600 µs), and the machine beneath this one took 0.8"
+            " of 2 cores away in 3 of these (allowed: 30% of them)",
+        ),
     ],
-    ids=["other work", "in the fault", "six loops in sessions of their own", "a hypervisor"],
+    ids=["other work", "in the fault", "six loops in sessions of their own", "a hypervisor", "both in turns"],
 )
 def test_the_host_gate_shuts_where_others_kept_the_run_from_a_core(built: HistoryBuilder, said: str) -> None:
     gate = host_gate(built.build())
@@ -145,6 +151,14 @@ def test_the_host_gate_shuts_where_others_kept_the_run_from_a_core(built: Histor
     assert "run where nothing else does" in gate.because
     assert gate.evidence
     assert re.search(KEPT_FROM_A_CORE, gate.because), "a live test would not be run again"
+
+
+@pytest.mark.parametrize("stolen", [0.7, 1.2])
+def test_the_host_gate_cites_no_limit_that_was_kept(stolen: float) -> None:
+    gate = host_gate(machine(wait=0.187, stolen=stolen).build())
+    assert not gate.open
+    assert "allowed: 600 µs" not in gate.because
+    assert f"took {stolen:g} of 2 cores away (allowed: 30% of them)" in gate.because
 
 
 def test_a_service_that_a_fault_starves_is_not_starved_by_others() -> None:
