@@ -138,9 +138,11 @@ def test_the_host_gate_stays_open(built: HistoryBuilder, said: str) -> None:
         (machine(stolen=0.7), "the machine beneath this one took 0.7 of 2 cores away (allowed: 30% of them); more is"),
         (
             machine((8.0, 11.0), stolen=0.8, built=machine((11.0, 13.0), wait=2.5, others=1.4)),
-            "in 5 of 5 s of fault: other work on this machine used 1.4 of 2 cores, and its processes waited 2.5 ms each"
-            " time they had something to do in 2 of these (allowed: 600 µs), and the machine beneath this one took 0.8"
-            " of 2 cores away in 3 of these (allowed: 30% of them)",
+            (
+                "in 5 of 5 s of fault: other work on this machine used 1.4 of 2 cores, and its processes waited 2.5 ms"
+                " each time they had something to do in 2 of these (allowed: 600 µs), and the machine beneath this one"
+                " took 0.8 of 2 cores away in 3 of these (allowed: 30% of them)"
+            ),
         ),
     ],
     ids=["other work", "in the fault", "six loops in sessions of their own", "a hypervisor", "both in turns"],
