@@ -2,9 +2,14 @@
 [--mode NAME ...] [--deployer docker]`.
 
 Each trial starts `chaoskit run` on a small target (a service that daemonises a helper, PostgreSQL, Redis) with a fault
-on an edge and a paused service, does harm at a random instant, and then counts what is left of it: processes, listening
-ports, shared memory, data folders, journals, and toxics of a Toxiproxy that is not ours (`--toxiproxy URL`). With
+on an edge, a paused service, and services held to a share of a core, beside busy neighbours and with few descriptors;
+does harm at a random instant, and then counts what is left of it: processes (busy neighbours too), listening ports,
+cgroups, shared memory, data folders, journals, and toxics of a Toxiproxy that is not ours (`--toxiproxy URL`). With
 `--deployer docker` its services are containers: then containers, networks, volumes and images without a name too.
+
+Seconds count from the harm. Where the harness lives on (a child was killed) they count from its end; after a freeze
+from the due time of the fault; where `recover` does it, from its return. Exits with 1 where anything was left, or where
+it took more than 5 s (by processes) or 15 s (in containers).
 
     harness    SIGKILL of the harness           group     SIGKILL of its process group
     child      SIGKILL of a process it started  guardian  SIGKILL of the guardian (the harness ends the run)
@@ -15,6 +20,7 @@ ports, shared memory, data folders, journals, and toxics of a Toxiproxy that is 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 import os
@@ -28,6 +34,7 @@ import tempfile
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,10 +42,14 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from chaoskit.processes import RUN_MARK, ProcessId, boot_id, descendants, marked, running, table  # noqa: E402 - the path
+from chaoskit.faults.hogs import HOG_MARK  # noqa: E402 - the path
+from chaoskit.processes import RUN_MARK, ProcessId, Row, boot_id, descendants, marked, running, table  # noqa: E402 - the path
 
+CGROUPS = Path("/sys/fs/cgroup")
 MODES = ("harness", "group", "child", "guardian", "both", "freeze", "interrupt", "terminate")
 PATIENCE = 30.0
+BOUNDS = {"process": 5.0, "docker": 15.0}
+"""Seconds after which nothing may be left."""
 SERVICE = """
 import http.server, subprocess, sys
 subprocess.Popen(["sh", "-c", "(setsid sleep 600 >/dev/null 2>&1 &)"]).wait()
@@ -72,10 +83,13 @@ load:
   rate: 20/s
   requests: [{name: page, path: /, timeout: 1s}]
 phases: {warmup: 500ms, baseline: 1500ms, fault: 2s, recovery: 500ms}
-blast_radius: [load->web, back]
+blast_radius: [load->web, web, back, db, cache]
 faults:
   - {kind: latency, on: load->web, add: 50ms}
   - {kind: pause, on: back}
+  - {kind: cpu, on: db, to: 50%}
+  - {kind: cpu, on: cache, hog: 1}
+  - {kind: fds, on: web, left: 20}
 """
 
 
@@ -121,8 +135,12 @@ class Trial:
                 else:  # they were out already: then it keeps its run, and this trial shows nothing
                     self.harmed = False
                     harness.send_signal(signal.SIGCONT)
+            if self.mode == "child" and self.harmed:
+                harness.wait(60.0)
+                since = time.monotonic()
             if self.mode == "both":
                 self._recover(env)
+                since = time.monotonic()
             while (left := self._left(harness)) and time.monotonic() < since + PATIENCE:
                 time.sleep(0.02 if self.deployer == "process" else 0.2)
             return time.monotonic() - since, left
@@ -200,6 +218,24 @@ class Trial:
         command = [sys.executable, "-m", "chaoskit", "recover"]
         subprocess.run(command, cwd=ROOT, env=env, check=False, capture_output=True)
 
+    def _marks(self) -> set[str]:
+        """How the names of what its faults make begin."""
+        found = {path.resolve() for path in self.folder.glob("reports/*/*") if path.is_dir()}
+        return {f"chaoskit-{hashlib.blake2s(str(path).encode(), digest_size=4).hexdigest()}" for path in found}
+
+    def _neighbours(self, rows: Mapping[int, Row]) -> set[int]:
+        """Busy neighbours that a fault started."""
+        marks = [f"{HOG_MARK}={mark}-".encode() for mark in self._marks()]
+        found = set()
+        for pid in rows:
+            try:
+                environ = Path(f"/proc/{pid}/environ").read_bytes()
+            except OSError:  # it is gone
+                continue
+            if any(mark in environ for mark in marks) and rows[pid].state not in "ZX":
+                found.add(pid)
+        return found
+
     def _left(self, harness: subprocess.Popen[bytes]) -> Counter[str]:
         """What is left now, by kind. A frozen harness is not counted: it is the victim."""
         left: Counter[str] = Counter()
@@ -224,6 +260,9 @@ class Trial:
         if self.toxiproxy:
             with urllib.request.urlopen(f"{self.toxiproxy}/proxies", timeout=5) as answer:
                 left["toxics"] = len(json.load(answer))
+        if not +left:  # it takes long to ask
+            left["neighbours"] = len(self._neighbours(rows))
+            left["cgroups"] = sum(len(list(CGROUPS.glob(f"**/{mark}-*"))) for mark in self._marks())
         return +left
 
 
@@ -300,7 +339,7 @@ def carried_out(number: int, mode: str, asked: argparse.Namespace) -> tuple[bool
 
 
 def main() -> int:
-    """0 where nothing was left in any trial."""
+    """0 where nothing was left in any trial, and soon enough."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=24, help="runs that come to harm, the same number in each mode")
     parser.add_argument("--jobs", type=int, default=1, help="trials at a time")
@@ -341,7 +380,9 @@ def main() -> int:
             leaks = ", ".join(f"{count} {kind}" for kind, count in left[mode].items()) or "nothing"
             times = f"{statistics.median(took[mode]):6.2f} s {max(took[mode]):6.2f} s"
             print(f"{mode:10} {len(took[mode]):6} {early[mode]:11} {times}   {leaks}")
-    return 1 if any(left.values()) else 0
+    worst = max((seconds for found in took.values() for seconds in found), default=0.0)
+    print(f"worst {worst:.2f} s (at most {BOUNDS[asked.deployer]:g} s)")
+    return 1 if any(left.values()) or worst > BOUNDS[asked.deployer] else 0
 
 
 if __name__ == "__main__":
