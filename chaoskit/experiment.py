@@ -153,7 +153,8 @@ class Experiment(Setting):
     abort_when: tuple[
         Annotated[AbortCondition, BeforeValidator(AbortCondition.parse, json_schema_input_type=str)], ...
     ] = ()
-    """Conditions that stop the faults at once: `error_rate > 50% for 2s`, `p95 of checkout > 2s for 3s`."""
+    """Conditions that stop the faults at once: `error_rate > 50% for 2s`, `p95 of checkout > 2s for 3s`. One, or a
+    list."""
     variants: dict[str, Variant] = {}
     """The same question asked of several arrangements of the target; `run` runs all of them."""
     allow_hosts: tuple[str, ...] = ()
@@ -164,6 +165,11 @@ class Experiment(Setting):
     """Where it was read from; names of targets are looked up beside it."""
     source: str = Field(default="", exclude=True)
     """As written."""
+
+    @field_validator("abort_when", mode="before", json_schema_input_type=str | tuple[str, ...])
+    @classmethod
+    def _one_is_a_list_too(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
 
     @field_validator("faults", mode="after")
     @classmethod

@@ -301,6 +301,7 @@ class _Runner:
         while (left := self.t0 + until - time.monotonic()) > 0:
             if self.interrupt.wait(min(left, 0.05)):
                 raise _Ended
+            self.aborts.tick(time.monotonic() - self.t0)
             if self.aborts.fired is not None:
                 raise _Ended
             if self.driver is not None and not self.driver.alive():

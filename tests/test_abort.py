@@ -39,6 +39,45 @@ def test_it_is_judged_on_latency_and_throughput_too() -> None:
     assert watch("throughput < 200/s for 1s", slow).fired is not None
 
 
+def test_the_requests_that_are_meant_may_be_a_pattern() -> None:
+    assert watch("error_rate of c* > 50% for 2s", erring(14.0)).fired is not None
+    assert watch("error_rate of d* > 50% for 2s", erring(14.0)).fired is None
+
+
+def ticked(watching: AbortWatch, begin: float, end: float) -> AbortWatch:
+    for step in range(round((end - begin) / 0.05)):
+        watching.tick(begin + step * 0.05)
+    return watching
+
+
+def test_it_fires_when_nothing_ends_any_more() -> None:
+    until_8 = HistoryBuilder().load("c", (0.0, 8.0), rate=80).build()
+    watching = watch("throughput < 10/s for 1s", until_8)
+    assert watching.fired is None
+    ticked(watching, 0.0, 9.5)
+    assert watching.fired is None
+    fired = ticked(watching, 9.5, 12.0).fired
+    assert fired is not None
+    assert fired[1] == 0.0
+    assert 9.8 <= fired[2] <= 10.2
+
+
+def test_silence_alone_breaks_no_bound_on_answers() -> None:
+    until_8 = HistoryBuilder().load("c", (0.0, 8.0), rate=80).build()
+    for text in ("error_rate > 50% for 1s", "p95 > 500ms for 1s", "availability < 50% for 1s"):
+        assert ticked(watch(text, until_8), 0.0, 20.0).fired is None
+
+
+def test_a_slot_that_comes_in_late_is_no_silence() -> None:
+    history = HistoryBuilder().load("c", rate=80).build()
+    slots = [seen for seen in history.observations if isinstance(seen, LoadSlot)]
+    watching = watch("throughput < 60/s for 200ms", HistoryBuilder().build())
+    for seen in sorted(slots, key=lambda one: one.ended or one.at):
+        watching.tick((seen.ended or seen.at) + 0.4)
+        watching(seen)
+    assert watching.fired is None
+
+
 def test_its_finding_refutes_the_run() -> None:
     finding = watch("error_rate > 50% for 2s", erring(14.0)).finding()
     assert finding is not None

@@ -127,6 +127,13 @@ def test_a_good_experiment_is_read(tmp_path: Path) -> None:
             "expected a condition such as 'error_rate > 50% for 2s'",
         ),
         (
+            "phases:",
+            "abort_when: error_rate above 5%\nphases:",
+            "it.yaml:8:13: abort_when: expected a condition such as 'error_rate > 50% for 2s'",
+        ),
+        ("phases:", "abort_when: p95 of pgae > 1s for 2s\nphases:", "no request 'pgae' in the load"),
+        ("phases:", "abort_when: 5\nphases:", "abort_when: expected a list, not 5"),
+        (
             "faults:\n  - {kind: latency, on: web->api, add: 100ms}",
             "faults: latency",
             "faults: expected a list, not 'latency'",
@@ -139,6 +146,13 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, old: str, new: str
     found = told(tmp_path, (old, new))
     assert any(says in one for one in found), found
     assert all("Input should" not in one and "Value error" not in one and "pydantic" not in one for one in found)
+
+
+def test_one_abort_condition_needs_no_list(tmp_path: Path) -> None:
+    one = load(write(tmp_path, ("phases:", "abort_when: error_rate > 50% for 2s\nphases:")))
+    listed = load(write(tmp_path, ("phases:", "abort_when: [error_rate > 50% for 2s]\nphases:")))
+    assert one.abort_when == listed.abort_when
+    assert [condition.text for condition in one.abort_when] == ["error_rate > 50% for 2s"]
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from chaoskit.document import read
+from chaoskit.reading import problems_of
 from chaoskit.registry import kinds
 from chaoskit.schema import experiment_schema, kind_schema, target_schema
 from tests.experiments import write
@@ -47,6 +48,13 @@ def test_what_the_reader_refuses_the_schema_refuses(tmp_path: Path, old: str, ne
     validator = Draft202012Validator(experiment_schema())
     assert validator.is_valid(read(write(tmp_path)).data)
     assert not validator.is_valid(read(write(tmp_path, (old, new))).data)
+
+
+@pytest.mark.parametrize("written", ["error_rate > 50% for 2s", "[error_rate > 50% for 2s, p95 > 2s for 3s]"])
+def test_abort_conditions_are_one_or_a_list(tmp_path: Path, written: str) -> None:
+    file = write(tmp_path, ("phases:", f"abort_when: {written}\nphases:"))
+    Draft202012Validator(experiment_schema()).validate(read(file).data)
+    assert not problems_of(file)
 
 
 def test_every_kind_is_a_branch_with_its_name() -> None:
