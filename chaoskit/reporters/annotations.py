@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from chaoskit.document import Document, read_text
-from chaoskit.errors import FileError
+from chaoskit.errors import Exit, FileError
 from chaoskit.model.run import Run
 from chaoskit.model.verdict import Finding, Verdict
 from chaoskit.reporters.answer import answer, measured_text
+from chaoskit.reporters.failure import Failure
 
 __all__ = ["GITLAB_FILE", "Note", "github_text", "gitlab_text", "notes"]
 
@@ -26,7 +27,8 @@ _GITLAB = {"error": "major", "warning": "minor", "alarm": "blocker"}
 
 @dataclass(frozen=True)
 class Note:
-    """One remark at a place. `level`: alarm (a fault may be left) · error (refuted) · warning (cannot tell)."""
+    """One remark at a place. `level`: alarm (a fault may be left) · error (refuted, or not to be carried out) · warning
+    (cannot tell)."""
 
     level: str
     title: str
@@ -36,8 +38,15 @@ class Note:
     check: str
 
 
-def notes(runs: Iterable[Run]) -> Iterator[Note]:
-    """What deserves a remark: all that made a run come out otherwise than expected, and faults that are left."""
+def notes(runs: Iterable[Run], failed: Iterable[Failure] = ()) -> Iterator[Note]:
+    """What deserves a remark: all that made a run come out otherwise than expected, faults that are left, and what did
+    not come to a run."""
+    for failure in failed:
+        level = "alarm" if failure.error.exit_code is Exit.UNDO_LEFT else "error"
+        for problem in failure.problems:
+            title = f"{failure.name}: {problem.path or failure.says}"
+            text = f"{problem.message} ({problem.hint})" if problem.hint else problem.message
+            yield Note(level, title, text, problem.file, max(problem.line, 1), failure.says.replace(" ", "-"))
     for run in runs:
         document = _document(run)
         name = f"{run.title} [{run.variant}]" if run.variant else run.title
@@ -65,20 +74,20 @@ def notes(runs: Iterable[Run]) -> Iterator[Note]:
             yield Note("error", name, text, run.experiment, 1, "verdict")
 
 
-def github_text(runs: Sequence[Run]) -> str:
+def github_text(runs: Sequence[Run], failed: Sequence[Failure] = ()) -> str:
     """Workflow commands, one a line; empty where there is nothing to remark."""
     lines = []
-    for note in notes(runs):
+    for note in notes(runs, failed):
         where = f"file={_property(note.file)},line={note.line}," if note.file else ""
         level = "warning" if note.level == "warning" else "error"
         lines.append(f"::{level} {where}title={_property(note.title)}::{_data(note.text)}\n")
     return "".join(lines)
 
 
-def gitlab_text(runs: Sequence[Run]) -> str:
+def gitlab_text(runs: Sequence[Run], failed: Sequence[Failure] = ()) -> str:
     """A code quality report."""
     found = []
-    for note in notes(runs):
+    for note in notes(runs, failed):
         # The same remark keeps its fingerprint from run to run: numbers in the text do not count.
         key = f"{note.file}\0{note.title}\0{note.check}\0{note.line}"
         found.append(

@@ -17,6 +17,7 @@ from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.run import Run
 from chaoskit.model.verdict import Finding, Gate
 from chaoskit.reporters.answer import answer, exit_code, verdict_of
+from chaoskit.reporters.failure import Failure
 from chaoskit.reporters.file import write_text
 
 if TYPE_CHECKING:
@@ -45,21 +46,35 @@ class JsonReporter(Reporter):
         return write_text(folder / self.file, result_text([(run, history)]))
 
 
-def result_text(runs: Sequence[tuple[Run, History]]) -> str:
+def result_text(runs: Sequence[tuple[Run, History]], failed: Sequence[Failure] = ()) -> str:
     """The document as text, ending with a newline."""
-    return json.dumps(result_document(runs), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(result_document(runs, failed), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def result_document(runs: Sequence[tuple[Run, History]]) -> dict[str, Json]:
-    """All that machines read of these runs. Seconds as numbers; null where there is no finite number."""
-    code = worst_exit(exit_code(run) for run, _ in runs)
+def result_document(runs: Sequence[tuple[Run, History]], failed: Sequence[Failure] = ()) -> dict[str, Json]:
+    """All that machines read of these runs, and of what did not come to one. Seconds as numbers; null where there is no
+    finite number."""
+    code = worst_exit([*(exit_code(run) for run, _ in runs), *(one.error.exit_code for one in failed)])
     return {
         "format_version": RESULT_VERSION,
         "verdict": verdict_of(code).value,
-        "as_expected": all(run.as_expected for run, _ in runs),
+        "as_expected": not failed and all(run.as_expected for run, _ in runs),
         "exit_code": int(code),
         "runs": [_run(run, history) for run, history in runs],
+        "failed": [_failure(one) for one in failed],
     }
+
+
+def _failure(failure: Failure) -> dict[str, Json]:
+    return {
+        "name": failure.name,
+        "exit_code": int(failure.error.exit_code),
+        "problems": [
+            {"file": one.file, "line": one.line, "column": one.column, "path": one.path,
+             "message": one.message, "hint": one.hint}
+            for one in failure.problems
+        ],
+    }  # fmt: skip
 
 
 def _run(run: Run, history: History) -> dict[str, Json]:

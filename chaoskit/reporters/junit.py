@@ -18,6 +18,7 @@ from chaoskit.model.history import History
 from chaoskit.model.run import Run
 from chaoskit.model.verdict import Finding, Verdict
 from chaoskit.reporters.answer import again, answer, measured_text
+from chaoskit.reporters.failure import Failure
 from chaoskit.reporters.file import write_text
 
 __all__ = ["JUnitReporter", "junit_text"]
@@ -36,17 +37,16 @@ class JUnitReporter(Reporter):
         return write_text(folder / self.file, junit_text([run]))
 
 
-def junit_text(runs: Sequence[Run], failed: Sequence[tuple[str, str]] = ()) -> str:
-    """One document over several runs; `failed` are (name, message) of those that could not be carried out."""
+def junit_text(runs: Sequence[Run], failed: Sequence[Failure] = ()) -> str:
+    """One document over several runs, and over what did not come to one."""
     root = Element("testsuites", name="chaoskit")
     for run in runs:
         _suite(root, run)
-    for name, message in failed:
-        suite = SubElement(
-            root, "testsuite", name=_text(name), tests="1", failures="0", errors="1", skipped="0", time="0"
-        )
-        case = SubElement(suite, "testcase", classname=_text(name), name="carried out", time="0")
-        SubElement(case, "error", message=_text(message), type="could not run").text = _text(message)
+    for one in failed:
+        name = _text(one.name)
+        suite = SubElement(root, "testsuite", name=name, tests="1", failures="0", errors="1", skipped="0", time="0")
+        case = SubElement(suite, "testcase", classname=name, name="carried out", time="0")
+        SubElement(case, "error", message=_text(one.error.message), type=one.says).text = _text(one.text)
     for count in ("tests", "failures", "errors", "skipped"):
         root.set(count, str(sum(int(suite.get(count, "0")) for suite in root)))
     root.set("time", f"{sum(max(run.finished - run.started, 0.0) for run in runs):.3f}")

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from chaoskit.errors import Exit, FileError, Problem
 from chaoskit.interfaces import Reporter
 from chaoskit.model.history import History, Phase
 from chaoskit.model.run import Run
 from chaoskit.model.verdict import Verdict
 from chaoskit.reporters.answer import again, answer, measure_text, measured_text
+from chaoskit.reporters.failure import Failure
 from chaoskit.reporters.file import write_text
 
 __all__ = ["MarkdownReporter", "markdown_text", "scorecard"]
@@ -66,8 +68,8 @@ def markdown_text(run: Run, history: History) -> str:
     return "\n".join(lines)
 
 
-def scorecard(runs: Sequence[Run], failed: Sequence[tuple[str, str]] = ()) -> str:
-    """One table over the runs of a suite; `failed` are (name, message) of those that could not be carried out."""
+def scorecard(runs: Sequence[Run], failed: Sequence[Failure] = ()) -> str:
+    """One table over the runs of a suite, and over what did not come to one."""
     head = ("", "question", "variant", "verdict", "expected", "answer")
     rows = [
         (
@@ -80,9 +82,16 @@ def scorecard(runs: Sequence[Run], failed: Sequence[tuple[str, str]] = ()) -> st
         )
         for run in runs
     ]
-    rows += [("❗", name, "", "could not run", "", message) for name, message in failed]
-    held = sum(run.as_expected for run in runs)
-    return "\n".join([f"## {held} of {len(rows)} runs as expected", "", *_table(head, rows), ""])
+    # A file's problem says where it is; the name of a run says which one it was.
+    rows += [("❗", one.name, "", one.says, "", _told(one, problem)) for one in failed for problem in one.problems]
+    held, asked = sum(run.as_expected for run in runs), len(runs) + len(failed)
+    refused = not runs and all(one.error.exit_code is Exit.USAGE for one in failed)
+    title = "❗ nothing was run" if refused else f"{held} of {asked} runs as expected"
+    return "\n".join([f"## {title}", "", *_table(head, rows), ""])
+
+
+def _told(failure: Failure, problem: Problem) -> str:
+    return str(problem) if isinstance(failure.error, FileError) else problem.message
 
 
 def _load_lines(history: History) -> list[str]:

@@ -1,6 +1,7 @@
 """A run as it happens, one JSON object a line: for dashboards and pipelines that do not wait for the end.
 
     begin → phase · second · health · breaker · injected · undone · … → gate · finding → end
+    begin → … → failed: it could not be carried out
 
 Every line has `event`, `run` (counted from 1 in one command) and, where it happened at a time, `at` (seconds since
 warmup began). Fields may be added; none changes its meaning.
@@ -84,6 +85,11 @@ class EventStream:
                 "folder": run.folder,
             },
         )
+
+    def fail(self, because: str) -> None:
+        """The last line of a run that could not be carried out."""
+        self._close(math.inf)
+        self._line("failed", {"because": because})
 
     def _event(self, seen: Event) -> None:
         if seen.kind == "phase":

@@ -92,7 +92,7 @@ def _page(browser: Browser, file: Path, **options: int | bool) -> Iterator[Page]
 
 
 def _report(browser: Browser, file: Path) -> None:
-    """The first screen, the timeline, and both as a phone and a dark room show them."""
+    """The first screen, the timeline, and both as a phone, a dark room and two sheets of paper show them."""
     with _page(browser, file, width=1200) as page:
         top = page.ask("document.getElementById('findings').getBoundingClientRect().top + scrollY")
         _say(page.picture(HERE / "report.png", height=float(str(top)) + 10))
@@ -106,6 +106,9 @@ def _report(browser: Browser, file: Path) -> None:
         _say(page.picture(HERE / "report-dark.png", height=900))
     with _page(browser, file, width=360) as page:
         _say(page.picture(HERE / "report-phone.png", height=1500))
+    with _page(browser, file, width=718) as page:  # A4, with margins of 1 cm
+        page.send("Emulation.setEmulatedMedia", {"media": "print"})
+        _say(page.picture(HERE / "report-print.png", height=2 * 1046))
     with _page(browser, file, width=1200) as page:
         page.ask("document.querySelector('[data-evidence]').click()")
         top = page.ask("document.getElementById('timeline').getBoundingClientRect().top + scrollY")

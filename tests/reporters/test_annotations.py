@@ -7,9 +7,11 @@ import re
 
 import msgspec
 
+from chaoskit.errors import CouldNotRun, FileError, Problem, UndoError
 from chaoskit.model.undo import Undo
 from chaoskit.model.verdict import Verdict
 from chaoskit.reporters.annotations import github_text, gitlab_text
+from chaoskit.reporters.failure import Failure, refusals
 from tests.reporters.runs import SOURCE, shop_history, shop_run
 
 HISTORY = shop_history()
@@ -71,3 +73,31 @@ def test_gitlab_reads_a_list_with_stable_fingerprints():
 def test_a_file_that_cannot_be_read_again_is_remarked_on_its_first_line():
     broken = msgspec.structs.replace(UNEXPECTED, source="title: [")
     assert ",line=1," in github_text([broken])
+
+
+def test_what_is_wrong_in_a_file_is_an_error_at_its_line():
+    wrong = FileError([Problem("x.yaml", 7, 3, "load.rate", "expected a rate", "such as 50/s"),
+                       Problem("x.yaml", 0, 0, "", "no such file")])  # fmt: skip
+    assert github_text([], refusals(wrong)).splitlines() == [
+        "::error file=x.yaml,line=1,title=x.yaml%3A refused::no such file",
+        "::error file=x.yaml,line=7,title=x.yaml%3A load.rate::expected a rate (such as 50/s)",
+    ]
+    first, second = json.loads(gitlab_text([], refusals(wrong)))
+    assert second["location"] == {"path": "x.yaml", "lines": {"begin": 7}}
+    assert first["fingerprint"] != second["fingerprint"]
+
+
+def test_what_could_not_be_carried_out_is_an_error_and_a_fault_that_may_be_left_an_alarm():
+    failed = [
+        Failure("a title", CouldNotRun("no\n::error::forged"), "x.yaml"),
+        Failure("b", UndoError("left"), "y.yaml"),
+    ]
+    assert github_text([], failed).splitlines() == [
+        "::error file=x.yaml,line=1,title=a title%3A could not run::no%0A::error::forged",
+        "::error file=y.yaml,line=1,title=b%3A a fault may be left::left",
+    ]
+    assert [one["severity"] for one in json.loads(gitlab_text([], failed))] == ["major", "blocker"]
+    assert (
+        github_text([], [Failure("chaoskit run", CouldNotRun("no"))])
+        == "::error title=chaoskit run%3A could not run::no\n"
+    )

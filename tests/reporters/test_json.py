@@ -8,11 +8,12 @@ import math
 import msgspec
 import pytest
 
-from chaoskit.errors import Exit
+from chaoskit.errors import CouldNotRun, Exit
 from chaoskit.model.history import History, Phase
 from chaoskit.model.undo import Undo
 from chaoskit.model.verdict import Finding, Verdict
 from chaoskit.reporters.answer import exit_code
+from chaoskit.reporters.failure import Failure
 from chaoskit.reporters.json import JsonReporter, result_document, result_text
 from tests.reporters.runs import SHOP, load_slots, shop_history, shop_run
 
@@ -116,3 +117,12 @@ def test_the_file_is_written_whole(tmp_path):
     assert path == tmp_path / "result.json"
     assert json.loads(path.read_text())["runs"][0]["seed"] == 7
     assert [one.name for one in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_what_did_not_come_to_a_run_is_told_and_is_never_green():
+    history = shop_history()
+    read = json.loads(result_text([(shop_run(history), history)], [Failure("a title", CouldNotRun("no"), "x.yaml")]))
+    assert (read["verdict"], read["as_expected"], read["exit_code"]) == ("inconclusive", False, 4)
+    [failed] = read["failed"]
+    assert (failed["name"], failed["exit_code"]) == ("a title", 4)
+    assert [(one["file"], one["message"]) for one in failed["problems"]] == [("x.yaml", "no")]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
+from chaoskit.errors import DeployError, FileError, Problem
 from chaoskit.model.verdict import Verdict
+from chaoskit.reporters.failure import Failure, refusals
 from chaoskit.reporters.junit import JUnitReporter, junit_text
 from tests.reporters.runs import shop_history, shop_run
 
@@ -58,6 +60,20 @@ def test_markup_and_control_characters_stay_text():
 
 
 def test_what_could_not_be_carried_out_is_an_error_of_its_own():
-    root = ElementTree.fromstring(junit_text([shop_run(shop_history())], [("a title", "gateway never got ready")]))
+    failed = Failure("a title", DeployError("gateway never got ready", detail="no licence"), "x.yaml")
+    root = ElementTree.fromstring(junit_text([shop_run(shop_history())], [failed]))
     assert (root.get("errors"), root.get("failures")) == ("1", "0")
-    assert root[1].find("testcase/error").get("message") == "gateway never got ready"
+    error = root[1].find("testcase/error")
+    assert error.get("message") == "gateway never got ready"
+    assert "no licence" in error.text
+
+
+def test_each_file_that_is_wrong_is_an_error_with_all_its_problems():
+    wrong = FileError([Problem("b.yaml", 7, 3, "load.rate", "expected a rate"), Problem("a.yaml", 1, 1, "titel", "?"),
+                       Problem("b.yaml", 2, 1, "titel", "unknown key")])  # fmt: skip
+    root = ElementTree.fromstring(junit_text([], refusals(wrong)))
+    assert [suite.get("name") for suite in root] == ["a.yaml", "b.yaml"]
+    assert root.get("errors") == "2"
+    assert root[1].find("testcase/error").text.splitlines() == [
+        "b.yaml:2:1: titel: unknown key", "b.yaml:7:3: load.rate: expected a rate"
+    ]  # fmt: skip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from chaoskit.errors import DeployError, FileError, Problem
 from chaoskit.model.history import History
 from chaoskit.model.undo import Undo
 from chaoskit.model.verdict import Verdict
+from chaoskit.reporters.failure import Failure, refusals
 from chaoskit.reporters.markdown import MarkdownReporter, markdown_text, scorecard
 from tests.reporters.runs import SHOP, shop_history, shop_run
 
@@ -59,6 +61,16 @@ def test_a_scorecard_counts_what_came_out_as_expected():
 
 
 def test_a_scorecard_names_what_could_not_be_carried_out():
-    text = scorecard([shop_run(shop_history())], [("a title", "gateway never got ready")])
+    text = scorecard([shop_run(shop_history())], [Failure("a title", DeployError("gateway never got ready"))])
     assert text.startswith("## 1 of 2 runs as expected")
     assert "could not run" in text
+
+
+def test_a_scorecard_says_that_nothing_was_run_and_where_files_are_wrong():
+    wrong = FileError(
+        [Problem("a.yaml", 7, 3, "load.rate", "expected a rate"), Problem("a.yaml", 9, 1, "x", "unknown")]
+    )
+    text = scorecard([], refusals(wrong))
+    assert text.startswith("## ❗ nothing was run")
+    assert "a.yaml:7:3: load.rate: expected a rate" in text
+    assert "a.yaml:9:1: x: unknown" in text

@@ -75,6 +75,24 @@ def test_the_page_opens_quietly_asks_no_network_and_never_scrolls_sideways(brows
     page.close()
 
 
+CUT = "Array.from(document.querySelectorAll('.scroll'), (one) => one.scrollWidth - one.clientWidth).filter((cut) => cut)"
+
+
+@pytest.mark.parametrize("name", ["supported", "refuted", "inconclusive", "nasty"])
+def test_no_table_is_cut_on_a_desk_and_paper_is_no_wider_than_its_page(browser, reports, name):
+    page = browser.page(width=1280)
+    page.open(reports[name])
+    assert page.ask(CUT) == []
+    page.close()
+    page = browser.page(width=718)  # A4 and margins of 1 cm: a printer shrinks all of a page that is wider
+    page.open(reports[name])
+    page.send("Emulation.setEmulatedMedia", {"media": "print"})
+    page.ask("for (const one of document.querySelectorAll('details')) one.open = true")
+    assert page.ask("document.documentElement.scrollWidth") == 718
+    assert page.ask(CUT) == []
+    page.close()
+
+
 @pytest.fixture(scope="module")
 def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
     return axe_source(tmp_path_factory.mktemp("axe"))

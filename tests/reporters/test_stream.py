@@ -66,3 +66,11 @@ def test_phases_and_faults_are_told_when_they_happen(lines):
 def test_findings_say_why(lines):
     assert of(lines, "finding")[0]["because"].startswith("p95 of checkout was 2 s")
     assert len(of(lines, "gate")) == 6
+
+
+def test_a_run_that_could_not_be_carried_out_ends_with_why():
+    written: list[str] = []
+    stream = EventStream(written.append)
+    stream.begin(title="a title", experiment="x.yaml", variant=None, seed=7)
+    stream.fail("gateway never got ready")
+    assert json.loads(written[-1]) == {"event": "failed", "run": 1, "because": "gateway never got ready"}
