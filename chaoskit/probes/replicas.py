@@ -18,8 +18,8 @@ __all__ = ["Replicas"]
 class Replicas(Probe):
     """Tell when a replica's process exits, and when one is started in its place.
 
-    Events of kind `exited` and `started`, about the replica. Services that somebody else runs are not watched: whether
-    they answer is what `health` asks.
+    Events of kind `exited` and `started`, about the replica. Services with a `url` are not watched: whether they answer
+    is what `health` asks.
     """
 
     kind: ClassVar[str] = "replicas"
@@ -28,8 +28,9 @@ class Replicas(Probe):
     """Time between two looks."""
 
     def run(self, system: System, emit: Emit, stop: threading.Event) -> None:
-        alive_now = {replica: replica.alive() for replica in system.replicas()}
-        watched = {replica: alive for replica, alive in alive_now.items() if not alive or replica.pids()}
+        services = system.target.services
+        ours = (replica for replica in system.replicas() if not services[replica.name.partition(".")[0]].url)
+        watched = {replica: replica.alive() for replica in ours}
         while not stop.wait(self.every):
             for replica, was_alive in watched.items():
                 alive = replica.alive()
