@@ -123,7 +123,7 @@ class AdoptedReplica:
         return Undo(
             id=f"{RunsAgain.kind}:{self._name}",
             owner=RunsAgain.kind,
-            args={"engine": self._engine.url, "container": self._ident, "replica": self._name},
+            args={"engine": self._engine.where.written, "container": self._ident, "replica": self._name},
             says=f"docker start {self._called}",
         )
 
@@ -131,7 +131,7 @@ class AdoptedReplica:
         return Undo(
             id=f"{Unpause.kind}:{self._name}",
             owner=Unpause.kind,
-            args={"engine": self._engine.url, "container": self._ident},
+            args={"engine": self._engine.where.written, "container": self._ident},
             says=f"docker unpause {self._called}",
         )
 
@@ -159,7 +159,7 @@ class RunsAgain(UndoOwner):
             system.replica(str(undo.args["replica"])).start()
             return
         ident = str(undo.args["container"])
-        with closing(Engine(str(undo.args["engine"]))) as engine:
+        with closing(Engine(undo.args["engine"])) as engine:
             if engine.inspect(ident) is not None and not engine.state(ident)[0]:
                 engine.start_again(ident)
 
@@ -174,7 +174,7 @@ def set_back(engine: Engine, found: Found, what: str, name: str) -> Undo:
     return Undo(
         id=f"{SetBack.kind}:{what}",
         owner=SetBack.kind,
-        args={"engine": engine.url, "container": found.ident, "name": name, "endpoints": places},
+        args={"engine": engine.where.written, "container": found.ident, "name": name, "endpoints": places},
         says=f"docker rename {found.short} {name}; {'; '.join(by_hand)} (after docker network disconnect)",
     )
 
@@ -187,7 +187,7 @@ class SetBack(UndoOwner):
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:
         ident = str(undo.args["container"])
-        with closing(Engine(str(undo.args["engine"]))) as engine:
+        with closing(Engine(undo.args["engine"])) as engine:
             for place in msgspec.convert(undo.args["endpoints"], list[Endpoint]):
                 engine.put(ident, place)
             engine.rename(ident, str(undo.args["name"]))

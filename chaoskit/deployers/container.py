@@ -144,7 +144,7 @@ class ContainerReplica:
             id=f"{Reconnect.kind}:{self._name}",
             owner=Reconnect.kind,
             args={
-                "engine": self._engine.url,
+                "engine": self._engine.where.written,
                 "network": self._network,
                 "container": self.spec.name,
                 "alias": self.spec.alias,
@@ -164,7 +164,7 @@ class ContainerReplica:
         return Undo(
             id=f"{Unpause.kind}:{self._name}",
             owner=Unpause.kind,
-            args={"engine": self._engine.url, "container": self.spec.name},
+            args={"engine": self._engine.where.written, "container": self.spec.name},
             says=f"docker unpause {self.spec.name}",
         )
 
@@ -173,6 +173,7 @@ class Again(UndoOwner):
     """Undo of `kill`: the container is started again. In teardown there is nothing to start."""
 
     kind = "docker.kill"
+    for_live_only = True
 
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:
@@ -187,7 +188,7 @@ class Unpause(UndoOwner):
 
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:
-        with closing(Engine(str(undo.args["engine"]))) as engine:
+        with closing(Engine(undo.args["engine"])) as engine:
             engine.unpause(str(undo.args["container"]))
 
 
@@ -198,5 +199,5 @@ class Reconnect(UndoOwner):
 
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:
-        with closing(Engine(str(undo.args["engine"]))) as engine:
+        with closing(Engine(undo.args["engine"])) as engine:
             engine.connect(str(undo.args["network"]), str(undo.args["container"]), str(undo.args["alias"]))

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,15 +16,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from chaoskit.deployers.archive import archive
+from chaoskit.deployers.docker_pull import Pulling
+from chaoskit.deployers.docker_where import Where, find_engine
 from chaoskit.deployers.ports import Reserved, reserve
 from chaoskit.errors import ChaoskitError, CouldNotRun, DeployError, MissingPart
 from chaoskit.interfaces import Address
+from chaoskit.model.undo import JSON
 
 if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-__all__ = ["RUN_LABEL", "ContainerSpec", "Endpoint", "Engine", "Found", "Made", "Started"]
+__all__ = ["RUN_LABEL", "ContainerSpec", "Endpoint", "Engine", "Found", "Made", "Started", "is_here"]
 
 RUN_LABEL = "chaoskit.run"
 """Label of every container, network and volume that a run makes; its value is the run's id."""
@@ -113,25 +117,29 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 class Engine:
     """One engine. Thread-safe. Raises MissingPart, DeployError or CouldNotRun, never the SDK's own errors."""
 
-    def __init__(self, url: str = "") -> None:
-        """`url` names the engine; else DOCKER_HOST, the current Docker context, or a socket that is there (rootless
-        Docker's and Podman's too)."""
-        self.url = url or _url()
+    def __init__(self, written: JSON = "") -> None:
+        """`written` is a journal's word for an engine (a URL is one too); else it is found in the environment."""
+        self.where = Where.read(written) if written else find_engine(os.environ, Path.home())
         self._client = self._connect()
+
+    @property
+    def url(self) -> str:
+        return self.where.url
 
     def _connect(self) -> DockerClient:
         import docker
         from docker.errors import DockerException
+        from docker.tls import TLSConfig
 
         client: DockerClient | None = None
+        where = self.where
         try:
             if self.url.startswith("unix://"):  # the SDK leaves its own socket open where this fails
                 with socket.socket(socket.AF_UNIX) as trial:
                     trial.connect(self.url.removeprefix("unix://"))
-            if os.environ.get("DOCKER_HOST") == self.url:
-                client = docker.from_env(timeout=_TIMEOUT)
-            else:
-                client = docker.DockerClient(base_url=self.url, timeout=_TIMEOUT)
+            own = (where.cert, where.key) if where.cert else None
+            tls = TLSConfig(client_cert=own, ca_cert=where.ca or None, verify=where.verify) if where.tls else False
+            client = docker.DockerClient(base_url=self.url, timeout=_TIMEOUT, tls=tls)
             client.ping()
         except (DockerException, OSError) as error:
             if client is not None:
@@ -178,19 +186,18 @@ class Engine:
         """Raises DeployError where it cannot be had."""
         say(f"pulling image {tag}")
         with self._errors(f"pulling image {tag}"):
-            last = ""
+            pulling = Pulling(time.monotonic)
             for line in self._client.api.pull(tag, stream=True, decode=True):
                 if "error" in line:
                     raise DeployError(f"image {tag} cannot be pulled: {line['error']}")
-                status = str(line.get("status", ""))
-                if status and status != last and "id" not in line:
-                    say(f"{tag}: {status}")
-                last = status
+                if news := pulling.heard(line):
+                    say(f"{tag}: {news}")
 
     def build(self, tag: str, context: bytes, say: Callable[[str], None], *, dockerfile: str = "Dockerfile") -> None:
         """Build an image from a tar archive. Raises DeployError with the build's last lines."""
         say(f"building image {tag}")
         lines: list[str] = []
+        pulling = Pulling(time.monotonic)
         with self._errors(f"building image {tag}"):
             stream = self._client.api.build(
                 fileobj=io.BytesIO(context), custom_context=True, tag=tag, dockerfile=dockerfile, rm=True, decode=True,
@@ -200,6 +207,8 @@ class Engine:
                 if "error" in part:
                     tail = "\n".join(lines[-_LAST_LINES:])
                     raise DeployError(f"building image {tag} failed: {str(part['error']).strip()}", detail=tail)
+                if "status" in part and (news := pulling.heard(part)):  # the image that it starts from
+                    say(f"{tag}: {news}")
                 for line in str(part.get("stream", "")).splitlines():
                     if line.strip():
                         lines.append(line)
@@ -320,10 +329,7 @@ class Engine:
                 pid = int(self._client.api.inspect_container(ident)["State"]["Pid"])
             except NotFound:
                 return 0
-        try:
-            return pid if ident in Path(f"/proc/{pid}/cgroup").read_text() else 0
-        except OSError:  # no such process here
-            return 0
+        return pid if is_here(pid, ident) else 0
 
     def signal(self, ident: str, number: int) -> None:
         """To its init, which passes it on. A container that does not run is no error."""
@@ -547,45 +553,19 @@ def _found(told: dict[str, Any]) -> Found:
     )
 
 
+def is_here(pid: int, ident: str, *, root: Path = Path("/")) -> bool:
+    """Whether a container's process is this machine's, and not another one's that has its pid there.
+
+    Its cgroup bears its id, until a limit of ours moves it to another; so do the files that engines mount into it.
+    `root` is for tests.
+    """
+    try:
+        return any(ident in (root / f"proc/{pid}" / name).read_text() for name in ("cgroup", "mountinfo"))
+    except OSError:  # no such process here
+        return False
+
+
 def _signal_number(name: str) -> int:
     import signal
 
     return int(signal.Signals[name])
-
-
-def _url() -> str:
-    """DOCKER_HOST, else the current context's, else the first socket that is there."""
-    if host := os.environ.get("DOCKER_HOST"):
-        return host
-    if context := _context():
-        return context
-    runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
-    places = (
-        "/var/run/docker.sock",
-        f"{runtime}/docker.sock",
-        f"{Path.home()}/.docker/run/docker.sock",
-        f"{runtime}/podman/podman.sock",
-        "/run/podman/podman.sock",
-    )
-    found = next((place for place in places if Path(place).exists()), places[0])
-    return f"unix://{found}"
-
-
-def _context() -> str:
-    """The engine of the Docker context that the user has chosen; empty for the default one."""
-    name = os.environ.get("DOCKER_CONTEXT", "")
-    config = Path(os.environ.get("DOCKER_CONFIG", Path.home() / ".docker"))
-    if not name:
-        try:
-            chosen = msgspec.json.decode((config / "config.json").read_bytes(), type=dict[str, Any])
-        except (OSError, msgspec.DecodeError):
-            return ""
-        name = str(chosen.get("currentContext", ""))
-    if name in ("", "default"):
-        return ""
-    from docker.context import ContextAPI
-
-    context = ContextAPI.get_context(name)
-    if context is None:
-        raise MissingPart(f"there is no Docker context {name!r}", hint="`docker context ls` lists them")
-    return str(context.Host)
