@@ -12,8 +12,10 @@ from chaoskit.model.undo import Undo
 
 __all__ = ["Sweep", "sweep_undo", "swept"]
 
-_PASSES = 2.0
+_PASSES, _BETWEEN = 2, 2.0
+"""Passes in a row that must find nothing where nobody tells what is still being made, and seconds between two."""
 _SWEEPS = 15.0
+"""Seconds after which it is given up."""
 
 
 class Sweep(UndoOwner):
@@ -26,16 +28,18 @@ class Sweep(UndoOwner):
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:
         run_id = str(undo.args["run"])
+        passes, between = (_PASSES, _BETWEEN) if system is None else (1, 0.0)
         until = time.monotonic() + _SWEEPS
-        with closing(Engine(str(undo.args["engine"]))) as engine:
-            while left := engine.sweep(run_id):
-                time.sleep(_PASSES if system is None else 0.0)
-                if time.monotonic() > until:
+        with closing(Engine(undo.args["engine"])) as engine:
+            empty = 0
+            while True:
+                left = engine.sweep(run_id)
+                empty = 0 if left else empty + 1
+                if empty == passes:
+                    return
+                if left and time.monotonic() > until:
                     raise UndoError(f"these are still there: {', '.join(left)}", hint=undo.says)
-            if system is None:
-                time.sleep(_PASSES)
-                if late := engine.sweep(run_id):
-                    raise UndoError(f"these appeared again: {', '.join(late)}", hint=undo.says)
+                time.sleep(between)
 
 
 def sweep_undo(engine: Engine, run_id: str, network: str) -> Undo:
@@ -43,7 +47,7 @@ def sweep_undo(engine: Engine, run_id: str, network: str) -> Undo:
     return Undo(
         id=f"{Sweep.kind}:{run_id}",
         owner=Sweep.kind,
-        args={"engine": engine.url, "run": run_id},
+        args={"engine": engine.where.written, "run": run_id},
         says=f"docker rm -fv $(docker ps -aq --filter label={RUN_LABEL}={run_id}); docker network rm {network}",
     )
 
