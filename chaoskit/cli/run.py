@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chaoskit.experiment import Experiment
     from chaoskit.interrupt import Interrupt
     from chaoskit.model.run import Run
+    from chaoskit.reporters.failure import Failure
     from chaoskit.reporters.stream import EventStream
     from chaoskit.runner import Asked, Finished
 
@@ -69,19 +70,26 @@ def command(
     and reports what was seen so far.
     """
     from chaoskit.cli.common.files import experiment_files
+    from chaoskit.cli.common.outputs import Outputs
     from chaoskit.cli.console import Screen
-
-    jobs = _jobs(_read(experiment_files(paths), deployer), variants, repeat, seed)
-
-    from chaoskit.runner import Asked
 
     streamed = str(events) == "-"
     if as_json and streamed:
         raise UsageError("--json and --events - would both write to standard output", hint="--events FILE")
     aside = as_json or streamed
+    outputs = Outputs(junit, summary, annotations, as_json, aside)
+    stream = None if events is None else _opened(events)
+    try:
+        jobs = _jobs(_read(experiment_files(paths), deployer), variants, repeat, seed)
+    except ChaoskitError as error:
+        outputs.refused(error)
+        raise
+
+    from chaoskit.runner import Asked
+
     screen = Screen(quiet=quiet, aside=aside)
     asked = Asked(deployer=deployer, store=store, allow_hosts=allow_hosts, command=("chaoskit", *_arguments()))
-    suite = _Suite(screen, asked, None if events is None else _opened(events))
+    suite = _Suite(screen, asked, stream)
     for experiment, variant, run_seed in jobs:
         suite.carry_out(experiment, variant, run_seed)
         if suite.interrupted:
@@ -89,17 +97,12 @@ def command(
     code = suite.code()
     suite.tell(code)
     try:
-        _write(suite, junit, summary)
+        outputs.write(suite.finished, suite.failed)
         _index(screen, store)
-        if annotations is not None:
-            _annotate(suite, annotations, aside=aside)
     except OSError as error:
         hint = "the runs themselves are kept: chaoskit report makes their reports again"
         raise CouldNotRun(f"{error.filename} was not written: {error.strerror}", hint=hint) from error
-    if as_json:
-        from chaoskit.reporters.json import result_text
-
-        click.echo(result_text(suite.finished), nl=False)
+    outputs.print_json(suite.finished, suite.failed)
     click.get_current_context().exit(code)
 
 
@@ -157,7 +160,7 @@ class _Suite:
         self.events = events
         self.begun = 0
         self.finished: list[Finished] = []
-        self.failed: list[tuple[str, ChaoskitError]] = []
+        self.failed: list[Failure] = []
         self.interrupted = False
 
     def carry_out(self, experiment: Experiment, variant: str | None, seed: int) -> None:
@@ -167,6 +170,7 @@ class _Suite:
         from chaoskit.cli.common.outcome import tell_run
         from chaoskit.cli.common.progress import Progress
         from chaoskit.interrupt import Interrupt
+        from chaoskit.reporters.failure import Failure
         from chaoskit.runner import carry_out
 
         name = f"{experiment.title} [{variant}]" if variant else experiment.title
@@ -181,7 +185,9 @@ class _Suite:
             with _Ticker(self.screen, progress), self.screen.live(progress.lines):
                 finished = carry_out(experiment, asked)
         except ChaoskitError as error:
-            self._could_not(name, error, interrupt)
+            self._could_not(Failure(name, error, str(experiment.file or "")), interrupt)
+            if stream is not None:
+                stream.fail(error.message)
         except KeyboardInterrupt:
             self.interrupted = True
         else:
@@ -205,28 +211,23 @@ class _Suite:
     def _line(self, line: Line) -> None:
         self.screen.line(*line)
 
-    def _could_not(self, name: str, error: ChaoskitError, interrupt: Interrupt) -> None:
+    def _could_not(self, failure: Failure, interrupt: Interrupt) -> None:
         from chaoskit.cli import tell
 
-        self.failed.append((name, error))
+        self.failed.append(failure)
         self.interrupted = interrupt.requested
-        click.echo(f"{name}:", err=True)
-        tell(error)
+        click.echo(f"{failure.name}:", err=True)
+        tell(failure.error)
 
     @property
     def runs(self) -> list[Run]:
         return [finished.run for finished in self.finished]
 
-    @property
-    def told(self) -> list[tuple[str, str]]:
-        """(name, message) of what could not be carried out."""
-        return [(name, error.message) for name, error in self.failed]
-
     def code(self) -> Exit:
         from chaoskit.reporters.answer import exit_code
 
         codes: list[Exit] = [exit_code(run) for run in self.runs]
-        codes += [error.exit_code for _, error in self.failed]
+        codes += [failure.error.exit_code for failure in self.failed]
         if self.interrupted:
             codes.append(Exit.INTERRUPTED)
         return worst_exit(codes)
@@ -234,7 +235,7 @@ class _Suite:
     def tell(self, code: Exit) -> None:
         from chaoskit.cli.common.outcome import tell_repeats, tell_suite
 
-        tell_suite(self.screen, self.runs, self.told, code)
+        tell_suite(self.screen, self.runs, self.failed, code)
         tell_repeats(self.screen, self.runs)
 
 
@@ -303,30 +304,3 @@ def _index(screen: Screen, store: Path) -> None:
         from chaoskit.studies.suite import write_index
 
         screen.line(("all runs: ", "dim"), (str(write_index(store)), "underline"))
-
-
-def _annotate(suite: _Suite, where: str, *, aside: bool) -> None:
-    """Remarks for the code host."""
-    from chaoskit.reporters.annotations import GITLAB_FILE, github_text, gitlab_text
-
-    if where == "github":
-        click.echo(github_text(suite.runs), nl=False, err=aside)
-    else:
-        Path(GITLAB_FILE).write_text(gitlab_text(suite.runs), encoding="utf-8")
-
-
-def _write(suite: _Suite, junit: Path | None, summary: Path | None) -> None:
-    """What pipelines read."""
-    if junit is not None:
-        from chaoskit.reporters.junit import junit_text
-
-        junit.parent.mkdir(parents=True, exist_ok=True)
-        junit.write_text(junit_text(suite.runs, suite.told), encoding="utf-8")
-    if summary is not None:
-        from chaoskit.reporters.markdown import markdown_text, scorecard
-
-        parts = [scorecard(suite.runs, suite.told)] if len(suite.runs) > 1 or suite.failed else []
-        parts += [markdown_text(finished.run, finished.history) for finished in suite.finished]
-        summary.parent.mkdir(parents=True, exist_ok=True)
-        with summary.open("a", encoding="utf-8") as file:
-            file.write("\n".join(parts) + "\n")

@@ -150,6 +150,49 @@ def test_the_actions_inputs_cannot_run_anything(shell: Shell, tmp_path: Path) ->
     assert not (shell.folder / "hacked").exists()
 
 
+def restored(shell: Shell) -> Path:
+    """A store as last night left it, and an experiment that somebody broke today."""
+    store = shell.folder / "reports"
+    store.mkdir()
+    (store / "junit.xml").write_text('<testsuites tests="4" failures="0" errors="0"/>')
+    (store / "summary.md").write_text("## last night\n")
+    (store / "events.ndjson").write_text('{"event": "end", "verdict": "supported"}\n')
+    suite(shell, holds=True)
+    file = shell.folder / "experiments" / "one.yaml"
+    file.write_text(file.read_text().replace("title:", "titel:"))
+    return store
+
+
+@pytest.mark.parametrize("args", ["", "--no-such-option"], ids=["a bad file", "a bad option"])
+def test_after_a_mistake_the_action_shows_it_and_not_last_night(shell: Shell, tmp_path: Path, args: str) -> None:
+    store = restored(shell)
+    action = read("action.yml")
+    values = inputs(action, args=args)
+    [run] = [step for step in action["runs"]["steps"] if step.get("id") == "run"]
+    env = {name: filled(text, values) for name, text in run["env"].items()}
+    done = shell.run(run["run"], **env, GITHUB_OUTPUT=str(tmp_path / "o"), GITHUB_STEP_SUMMARY=str(tmp_path / "s"))
+    assert done.returncode == 2
+    assert not (store / "events.ndjson").exists() or (store / "events.ndjson").read_text() == ""
+    if args:
+        assert not (store / "junit.xml").exists()
+        return
+    assert "::error file=experiments/one.yaml,line=1," in done.stdout
+    assert ElementTree.parse(store / "junit.xml").getroot().get("errors") == "1"
+    assert (tmp_path / "s").read_text().startswith("## ❗ nothing was run")
+
+
+def test_after_a_mistake_the_gitlab_template_shows_it_and_not_last_night(shell: Shell) -> None:
+    store = restored(shell)
+    job = read("ci/chaoskit.gitlab-ci.yml")[".chaoskit"]
+    for _ in range(2):  # the summary does not grow from night to night
+        done = shell.run("\n".join(job["script"]), **job["variables"])
+        assert done.returncode == 2, done.stdout + done.stderr
+    assert (store / "summary.md").read_text().count("## ") == 1
+    assert ElementTree.parse(store / "junit.xml").getroot().get("errors") == "1"
+    [remark] = json.loads((shell.folder / job["artifacts"]["reports"]["codequality"]).read_text())[:1]
+    assert remark["location"] == {"path": "experiments/one.yaml", "lines": {"begin": 1}}
+
+
 @pytest.mark.live
 @pytest.mark.parametrize("holds", [True, False], ids=["holds", "fails"])
 def test_the_gitlab_template(shell: Shell, holds: bool) -> None:

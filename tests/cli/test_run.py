@@ -214,3 +214,93 @@ def test_what_pipelines_read_is_written(chaoskit: Callable[..., Said], here: Pat
     summary = (here / "summary.md").read_text()
     assert summary.startswith("before\n")
     assert "2 of 2 runs as expected" in summary
+
+
+OUTPUTS = ("--junit", "junit.xml", "--summary", "summary.md", "--events", "events.ndjson", "--annotations")
+
+
+def stale(here: Path) -> None:
+    """What last night's run left, and held."""
+    (here / "junit.xml").write_text('<testsuites tests="4" failures="0" errors="0"/>')
+    (here / "events.ndjson").write_text('{"event": "end", "verdict": "supported"}\n')
+    (here / "gl-code-quality-report.json").write_text("[]")
+
+
+@pytest.mark.parametrize("host", ["github", "gitlab"])
+def test_where_a_file_is_wrong_pipelines_read_that_and_not_what_an_earlier_run_left(
+    chaoskit: Callable[..., Said], here: Path, runs: Runs, host: str
+) -> None:
+    write(here)
+    text = (here / "it.yaml").read_text()
+    (here / "bad.yaml").write_text(text.replace("title:", "titel:").replace("web->api, add", "web->apy, add"))
+    stale(here)
+    code, out, err = chaoskit("run", ".", *OUTPUTS, host)
+    assert code == 2
+    assert not runs.asked
+    line = next(number for number, one in enumerate(text.splitlines(), 1) if "web->api, add" in one)
+    root = ElementTree.parse(here / "junit.xml").getroot()
+    assert (root.get("tests"), root.get("errors")) == ("1", "1")
+    assert f"bad.yaml:{line}:" in root.find("testsuite/testcase/error").text
+    summary = (here / "summary.md").read_text()
+    assert summary.startswith("## ❗ nothing was run")
+    assert f"bad.yaml:{line}:" in summary
+    assert (here / "events.ndjson").read_text() == ""
+    if host == "github":
+        assert f"::error file=bad.yaml,line={line},title=" in out
+    else:
+        remarks = json.loads((here / "gl-code-quality-report.json").read_text())
+        assert {"path": "bad.yaml", "lines": {"begin": line}} in [one["location"] for one in remarks]
+    assert f"bad.yaml:{line}:" in err
+
+
+def test_what_could_not_run_is_in_all_that_pipelines_read(
+    chaoskit: Callable[..., Said], here: Path, runs: Runs
+) -> None:
+    write(here)
+    stale(here)
+    runs.comes_to = {"calm": DeployError("web did not start"), "hasty": Verdict.REFUTED}
+    code, out, _ = chaoskit("run", "it.yaml", *OUTPUTS, "github")
+    assert code == 4
+    assert ElementTree.parse(here / "junit.xml").getroot().get("errors") == "1"
+    assert "web did not start" in (here / "summary.md").read_text()
+    assert (
+        "::error file=it.yaml,line=1,title=Pages come although the api is slow [calm]%3A could not run::web did" in out
+    )
+    events = [json.loads(line) for line in (here / "events.ndjson").read_text().splitlines()]
+    assert {"event": "failed", "run": 1, "because": "web did not start"} in events
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [(("run", "empty"), "no experiment in empty/"), (("run", "it.yaml", "--variant", "hastie"), "no variant 'hastie'")],
+)
+def test_a_refusal_without_a_file_is_written_too(
+    chaoskit: Callable[..., Said], here: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    write(here)
+    (here / "empty").mkdir()
+    stale(here)
+    code, out, _ = chaoskit(*arguments, *OUTPUTS, "github")
+    assert code == 2
+    assert f"::error title=chaoskit run%3A refused::{said}" in out
+    assert said in ElementTree.parse(here / "junit.xml").getroot().find("testsuite/testcase/error").text
+
+
+def test_json_holds_what_could_not_run_and_is_not_green(chaoskit: Callable[..., Said], here: Path, runs: Runs) -> None:
+    write(here)
+    runs.comes_to = {"calm": DeployError("web did not start"), "hasty": Verdict.REFUTED}
+    document = json.loads(chaoskit("run", "it.yaml", "--json").out)
+    assert (document["verdict"], document["exit_code"], len(document["runs"])) == ("inconclusive", 4, 1)
+    assert document["failed"][0]["problems"][0]["message"] == "web did not start"
+    (here / "it.yaml").write_text("title: [")
+    code, out, _ = chaoskit("run", "it.yaml", "--json")
+    assert code == json.loads(out)["exit_code"] == 2
+
+
+def test_outputs_that_cannot_be_written_do_not_hide_what_was_wrong(chaoskit: Callable[..., Said], here: Path) -> None:
+    (here / "it.yaml").write_text("titel: x")
+    (here / "file").write_text("")
+    code, _, err = chaoskit("run", "it.yaml", "--junit", "file/junit.xml")
+    assert code == 2
+    assert "was not written" in err
+    assert "it.yaml:1:1" in err

@@ -10,6 +10,7 @@ from chaoskit.errors import Exit
 from chaoskit.model.repeats import merge_repeats
 from chaoskit.model.run import Run
 from chaoskit.reporters.answer import answer, measure_text, measured_text
+from chaoskit.reporters.failure import Failure
 
 __all__ = ["tell_repeats", "tell_run", "tell_suite"]
 
@@ -48,7 +49,7 @@ def tell_run(screen: Screen, run: Run) -> None:
     screen.line()
 
 
-def tell_suite(screen: Screen, runs: Sequence[Run], failed: Sequence[tuple[str, str]], code: Exit) -> None:
+def tell_suite(screen: Screen, runs: Sequence[Run], failed: Sequence[Failure], code: Exit) -> None:
     """All runs in one table, where there were several."""
     if len(runs) + len(failed) < 2:
         return
@@ -58,8 +59,8 @@ def tell_suite(screen: Screen, runs: Sequence[Run], failed: Sequence[tuple[str, 
         mark, style = ("✓", "green") if run.as_expected else mark_of(run.verdict)
         wanted = "" if run.as_expected else f", expected {run.expected}"
         screen.line((f"{mark if run.as_expected else '!'} ", style), f"{run.verdict}{wanted}  {_name(run)}", indent=2)
-    for name, message in failed:
-        screen.line(("! ", "red"), f"could not run  {name}: {message.splitlines()[0]}", indent=2)
+    for one in failed:
+        screen.line(("! ", "red"), f"{one.says}  {one.name}: {one.error.message.splitlines()[0]}", indent=2)
 
 
 def tell_repeats(screen: Screen, runs: Sequence[Run]) -> None:
