@@ -79,17 +79,18 @@ class Group(NamedTuple):
         self.enter(v1 if self.version == 1 else {"cpu.max": f"{quota} {period}"}, pids)
 
     def leave(self) -> None:
-        """Move everybody back and remove it; nothing to do where it is not there. Raises UndoError."""
+        """Move everybody back and remove it; nothing to do where it is not there. Raises UndoError where it stays."""
         until = time.monotonic() + 2.0
         while self.folder.exists():
             try:
-                for pid in (self.folder / "cgroup.procs").read_text().split():
+                pids = (self.folder / "cgroup.procs").read_text().split()
+                if pids:
+                    self.home.mkdir(exist_ok=True)  # systemd removes a group when the last process has left it
+                for pid in pids:
                     with contextlib.suppress(ProcessLookupError):
                         (self.home / "cgroup.procs").write_text(pid)
                 self.folder.rmdir()
-            except FileNotFoundError:
-                return
-            except OSError as error:  # a process is on its way out of it, or into it
+            except OSError as error:  # a process is on its way out of it, or into it; or it was removed just now
                 if time.monotonic() > until:
                     raise UndoError(f"{self.folder} is still there: {error.strerror}") from error
                 time.sleep(0.01)
@@ -150,8 +151,8 @@ def group_undo(group: Group) -> Undo:
         id=f"{GroupUndo.kind}:{group.folder}",
         owner=GroupUndo.kind,
         args={"folder": str(group.folder), "home": str(group.home)},
-        says=f"for pid in $(cat {group.folder}/cgroup.procs); do echo $pid > {group.home}/cgroup.procs; done; "
-        f"rmdir {group.folder}",
+        says=f"mkdir -p {group.home}; for pid in $(cat {group.folder}/cgroup.procs); do echo $pid > "
+        f"{group.home}/cgroup.procs; done; rmdir {group.folder}",
     )
 
 

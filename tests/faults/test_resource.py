@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 from pydantic import ValidationError
 
+from chaoskit.errors import UndoError
 from chaoskit.faults.hogs import HOG_MARK, HogUndo, hog_undo, start_hogs
 from chaoskit.faults.limits import (
     DutyUndo,
@@ -92,6 +94,32 @@ def test_a_real_group_is_entered_and_left_and_leaving_twice_is_no_error(busy: in
     assert not group.folder.exists()
     assert str(busy) in (group.home / "cgroup.procs").read_text().split()
     GroupUndo.apply_undo(undo, None)
+
+
+def left_behind(root: Path, *pids: int) -> Group:
+    """A group of ours under v2 whose home somebody has removed in the meantime."""
+    group = Group(2, root / "slice/ours", root / "slice/theirs.scope")
+    group.folder.mkdir(parents=True)
+    (group.folder / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in pids))
+    return group
+
+
+def test_processes_go_home_although_their_group_was_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "rmdir", shutil.rmtree)  # its files are the kernel's, and go with a group
+    group = left_behind(tmp_path, 4242)
+    GroupUndo.apply_undo(group_undo(group), None)
+    assert not group.folder.exists()
+    assert (group.home / "cgroup.procs").read_text() == "4242"
+    empty = left_behind(tmp_path / "empty")
+    GroupUndo.apply_undo(group_undo(empty), None)
+    assert not empty.folder.exists() and not empty.home.exists(), "nobody wanted to go there"
+
+
+def test_a_group_that_stays_is_said(tmp_path: Path) -> None:
+    group = left_behind(tmp_path, 4242)
+    group.home.touch()  # no folder can be made there
+    with pytest.raises(UndoError, match="is still there"):
+        GroupUndo.apply_undo(group_undo(group), None)
 
 
 def test_a_limit_is_lowered_and_set_back_in_a_fresh_process(busy: int) -> None:
