@@ -79,7 +79,7 @@ class Store:
         self.root = root
 
     def create(self, experiment: str, variant: str | None, when: float) -> Path:
-        """Make the folder of a new run and point `latest` at it. `when` is wall-clock seconds."""
+        """Make the folder of a new run. `when` is wall-clock seconds."""
         parent = self.root / slug(experiment)
         parent.mkdir(parents=True, exist_ok=True)
         stamp = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
@@ -89,15 +89,8 @@ class Store:
             with contextlib.suppress(FileExistsError):
                 folder.mkdir()
                 (folder / "logs").mkdir()
-                self._point_latest(folder)
                 return folder
         raise UsageError(f"{parent} already holds a thousand runs of this second")
-
-    @staticmethod
-    def _point_latest(folder: Path) -> None:
-        fresh = folder.parent / f".latest-{folder.name}"
-        fresh.symlink_to(folder.name)
-        fresh.replace(folder.parent / "latest")
 
     def runs(self) -> list[Path]:
         """Folders of all finished runs, oldest first."""
@@ -135,10 +128,11 @@ def save_run(folder: Path, run: Run) -> None:
 
 
 def keep(run: Run, history: History, reporters: Collection[str] | None = None) -> None:
-    """Write the run and its reports (None for every kind) into its folder. Raises CouldNotRun where a report was not
-    written; the others are."""
+    """Write the run and its reports (None for every kind) into its folder, and point `latest` at it. Raises CouldNotRun
+    where a report was not written; the others are."""
     folder = Path(run.folder)
     save_run(folder, run)
+    _point_latest(folder)
     failed = []
     for kind, reporter in kinds("reporters").items():
         if reporters is not None and kind not in reporters:
@@ -153,6 +147,13 @@ def keep(run: Run, history: History, reporters: Collection[str] | None = None) -
             detail="\n".join(failed),
             hint=f"chaoskit report {folder} makes them again",
         )
+
+
+def _point_latest(folder: Path) -> None:
+    """Only at a run that came to something: one that could not start must not hide the one before it."""
+    fresh = folder.parent / f".latest-{folder.name}"
+    fresh.symlink_to(folder.name)
+    fresh.replace(folder.parent / "latest")
 
 
 def _endless_as_text(value: object) -> object:

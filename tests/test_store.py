@@ -10,7 +10,7 @@ import pytest
 from chaoskit.errors import UsageError
 from chaoskit.model.run import Run
 from chaoskit.model.verdict import Finding, Verdict
-from chaoskit.store import HISTORY, RUN, Store, load_run, read_run, save_run
+from chaoskit.store import HISTORY, RUN, Store, keep, load_run, read_run, save_run
 from chaoskit.testing import HistoryBuilder
 
 
@@ -60,13 +60,20 @@ def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path: Path) -> Non
     store = Store(tmp_path)
     first, second = store.create("x", None, 0.0), store.create("x", None, 0.0)
     assert first != second
-    assert (tmp_path / "x" / "latest").resolve() == second.resolve()
+
+
+def test_a_run_that_could_not_start_does_not_hide_the_one_before_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    good = store.create("x", None, 0.0)
+    keep(saved(good), load_run(good)[1], ())
+    store.create("x", None, 1.0)
+    assert store.find("x") == (tmp_path / "x" / "latest").resolve() == good.resolve()
 
 
 def test_runs_are_found_by_what_people_type(tmp_path: Path) -> None:
     store = Store(tmp_path)
     folder = store.create("payments", None, 0.0)
-    saved(folder)
+    keep(saved(folder), load_run(folder)[1], ())
     for text in (str(folder), "latest", "payments", "experiments/payments.yaml", folder.name, str(folder / RUN)):
         assert store.find(text) == folder.resolve() or store.find(text) == folder
     with pytest.raises(UsageError, match="no run 'nothing'"):
