@@ -22,12 +22,13 @@ _LATE = 1.0
 """Seconds after its planned end from which the guardian takes a fault out by itself."""
 
 
-def apply_undo(undo: Undo, system: System | None) -> None:
-    """Apply one undo through its owner. Raises UndoError where it may still be in."""
+def apply_undo(undo: Undo, system: System | None, *, ending: bool = False) -> None:
+    """Apply one undo through its owner; `ending` says that the system comes down next. Raises UndoError where it may
+    still be in."""
     owner = undo_owners().get(undo.owner)
     if owner is None:
         raise UndoError(f"nobody here knows how to undo {undo.owner!r} ({undo.says or undo.id})")
-    owner.apply_undo(undo, system)
+    owner.apply_undo(undo, None if ending and owner.for_live_only else system)
 
 
 class Injection:
@@ -61,6 +62,7 @@ class Injection:
         self._in_force: float | None = None
         self._out: float | None = None
         self._withdraw = threading.Event()
+        self._ending = False
         self._thread = threading.Thread(target=self._work, name=f"fault-{fault.id}", daemon=True)
 
     def prepare(self) -> None:
@@ -75,8 +77,10 @@ class Injection:
             self._will_undo(undo)
         self._thread.start()
 
-    def withdraw(self) -> None:
-        """Out at once (or never in); returns when it is out."""
+    def withdraw(self, *, ending: bool = False) -> None:
+        """Out at once (or never in); returns when it is out. `ending` says that the system comes down next: what was
+        killed is not started again for it."""
+        self._ending = ending
         self._withdraw.set()
         self.join()
 
@@ -128,7 +132,7 @@ class Injection:
     def _take_out(self) -> None:
         for undo in reversed(self._undos):
             try:
-                apply_undo(undo, self._system)
+                apply_undo(undo, self._system, ending=self._ending)
                 self._undone(undo.id)
             except Exception as error:  # noqa: BLE001 - the others must come out too; what is left is reported
                 self.undo_left.append(undo)

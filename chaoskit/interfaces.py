@@ -281,6 +281,9 @@ class UndoOwner(ABC):
     kind: ClassVar[str]
     after_processes: ClassVar[bool] = False
     """Whether `recover` ends the run's processes first (a data folder), or applies it before (a fault)."""
+    for_live_only: ClassVar[bool] = False
+    """Whether it only puts back what the end of the run takes down (a replica starts again): in teardown it gets no
+    system."""
 
     @classmethod
     @abstractmethod

@@ -351,7 +351,7 @@ class _Runner:
     def _stop(self, stage: Stage) -> None:
         """Faults out, load down. The stage itself comes down after it."""
         for injection in self.seen.injections:
-            injection.withdraw()
+            injection.withdraw(ending=True)
         while self._arranged:  # a replica of ours that was stopped needs nothing: all of them stop now
             undo = self._arranged.pop()
             with suppress(Exception):  # what fails stays in the journal: the guardian tries again, and tells

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 import pytest
 
+from chaoskit.deployers.ports import reserve
+from chaoskit.deployers.replica import ProcessReplica, StartAgain
 from chaoskit.injection import Injection
-from chaoskit.interfaces import Fault, System
+from chaoskit.interfaces import Fault, LaunchSpec, System, UndoOwner
 from chaoskit.model.observation import Event, Observation
 from chaoskit.model.undo import Undo
-from chaoskit.testing import FakeSystem, NoFault
+from chaoskit.testing import FakeLauncher, FakeSystem, NoFault
 
 SPANS = (0.3, 0.6)
 
@@ -53,18 +55,18 @@ def owners(monkeypatch: pytest.MonkeyPatch) -> None:
     global LOG
     LOG = Log()
 
-    class Owner:
-        @staticmethod
-        def apply_undo(undo: Undo, system: System | None) -> None:
+    class Owner(UndoOwner):
+        @classmethod
+        def apply_undo(cls, undo: Undo, system: System | None) -> None:
             LOG.lines.append(f"out {undo.id}")
 
     monkeypatch.setattr("chaoskit.injection.undo_owners", lambda: {"testing.recorded": Owner})
 
 
-def carried(fault: Fault, window: tuple[float, float] = SPANS) -> Injection:
+def carried(fault: Fault, window: tuple[float, float] = SPANS, system: System | None = None) -> Injection:
     injection = Injection(
         fault,
-        FakeSystem(),
+        system or FakeSystem(),
         t0=time.monotonic(),
         window=window,
         emit=LOG.emit,
@@ -117,3 +119,32 @@ def test_an_undo_that_fails_is_left_and_said(monkeypatch: pytest.MonkeyPatch) ->
     assert [undo.id for undo in injection.undo_left] == ["r: u1"]
     assert "done r: u1" not in LOG.lines
     assert "nobody here knows how to undo" in injection.error
+
+
+class Killed(NoFault):
+    """Kills the one replica there is."""
+
+    kind = "killed"
+
+    def undo(self, system: System) -> Sequence[Undo]:
+        return [system.replica("payments").undo_kill()]
+
+    def inject(self, system: System) -> None:
+        system.replica("payments").signal(9)
+
+
+@pytest.mark.parametrize("ending", [False, True])
+def test_what_was_killed_is_not_started_again_for_its_end(monkeypatch: pytest.MonkeyPatch, ending: bool) -> None:
+    monkeypatch.setattr("chaoskit.injection.undo_owners", lambda: {StartAgain.kind: StartAgain})
+    launcher, system = FakeLauncher(), FakeSystem()
+    replica = ProcessReplica(LaunchSpec(name="payments", argv=("x",), env={}), reserve(), launcher, lambda _: "")
+    monkeypatch.setattr(system, "replica", lambda _: replica)
+    replica.start()
+    monkeypatch.setattr(replica, "signal", lambda number: setattr(launcher.children[0], "status", -number))
+    injection = carried(Killed(on="orders->payments", id="k"), (0.0, 60.0), system)
+    while injection.span().in_force is None:
+        time.sleep(0.01)
+    injection.withdraw(ending=ending)
+    assert len(launcher.children) == (1 if ending else 2)
+    assert replica.alive() is not ending
+    assert LOG.lines[-2:] == ["done k: process.kill:payments", "undone"]

@@ -96,6 +96,7 @@ class StartAgain(UndoOwner):
     """Undo of `kill`: the replica is started again on its port. In teardown there is nothing to start."""
 
     kind = "process.kill"
+    for_live_only = True
 
     @classmethod
     def apply_undo(cls, undo: Undo, system: System | None) -> None:

@@ -98,11 +98,11 @@ class FaultsByHand:
         return [_now(one) for one in chosen]
 
     def close(self) -> None:
-        """All out, and no more in."""
+        """All out, and no more in: the game day goes down."""
         with self._lock:
             self._closed = True
         for injection in self._injections:
-            injection.withdraw()
+            injection.withdraw(ending=True)
 
     def now(self) -> list[FaultNow]:
         return [_now(one) for one in list(self._injections)]

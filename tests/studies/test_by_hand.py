@@ -10,7 +10,7 @@ import pytest
 
 from chaoskit.errors import CouldNotRun, CouldNotTell, UsageError
 from chaoskit.faults.network import Latency
-from chaoskit.interfaces import Fault, System
+from chaoskit.interfaces import Fault, System, UndoOwner
 from chaoskit.model.history import Phase
 from chaoskit.model.observation import Event, Observation
 from chaoskit.model.undo import Undo
@@ -66,9 +66,9 @@ def faults(stage: Recorded, target: Target, tmp_path: Path, monkeypatch: pytest.
         def target(self) -> Target:
             return target
 
-    class Owner:
-        @staticmethod
-        def apply_undo(undo: Undo, system: System | None) -> None:
+    class Owner(UndoOwner):
+        @classmethod
+        def apply_undo(cls, undo: Undo, system: System | None) -> None:
             pass
 
     monkeypatch.setattr("chaoskit.injection.undo_owners", lambda: {"fake.toxics": Owner})
