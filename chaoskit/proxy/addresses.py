@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 
 __all__ = ["AddressError", "listener", "literal", "port_of", "resolve", "shown", "split"]
+
+
+_NUMBER = re.compile(r"[+-]?[0-9]*")
 
 
 class AddressError(Exception):
@@ -45,7 +49,7 @@ def resolve(text: str) -> tuple[str, int]:
         return host, port
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
+    except (OSError, ValueError):  # a ValueError is of a name that no resolver takes: a NUL, a label too long
         raise AddressError(f"lookup {host}: no such host") from None
     found.sort(key=lambda entry: entry[0] != socket.AF_INET)  # Go listens on the IPv4 one
     return str(found[0][4][0]), port
@@ -67,16 +71,14 @@ def literal(host: str) -> bool:
 
 def port_of(text: str) -> int:
     """A port by number or by service name; none is 0."""
-    if not text:
-        return 0
-    try:
-        port = int(text) if text.isascii() else -1
-    except ValueError:
+    if not _NUMBER.fullmatch(text):
         try:
             return socket.getservbyname(text, "tcp")
-        except OSError:
+        except (OSError, ValueError):  # a ValueError is of what no name can hold: a NUL, half a surrogate pair
             raise AddressError(f"lookup tcp/{text}: unknown port") from None
-    if not 0 <= port <= 65535:
+    digits = text.lstrip("+-").lstrip("0")
+    port = int(digits[:6] or 0)  # six digits are too many already, and thousands take their time
+    if port > 65535 or (port and text.startswith("-")):
         raise AddressError(f"address {text}: invalid port")
     return port
 

@@ -12,7 +12,8 @@ import asyncio
 import os
 import posixpath
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from hmac import compare_digest
 from urllib.parse import unquote, unquote_to_bytes
 
 import msgspec
@@ -26,10 +27,11 @@ __all__ = ["Api"]
 
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
+_TIMED_OUT = b"<html><head><title>Timeout</title></head><body><h1>Timeout</h1></body></html>"
 _DIGITS = "0123456789abcdefghijklmnopqrstuv"
 _LOCAL = ("localhost", "127.0.0.1", "[::1]")
 
-Handler = Callable[[Request, list[str]], Awaitable[Response]]
+Handler = Callable[[Request, list[str]], Coroutine[object, object, Response]]
 
 
 class Api:
@@ -53,16 +55,18 @@ class Api:
         self.token = token
         self.proxy_metrics = proxy_metrics or not self.strict
         self.runtime_metrics = runtime_metrics
+        self.patience = 25.0
+        """Seconds in which a strict one must answer."""
+        self._late: set[asyncio.Task[Response]] = set()
         self._encoder = msgspec.json.Encoder()
         self._requests = int.from_bytes(os.urandom(8), "big")
 
     # -- the middle
 
     async def answer(self, request: Request) -> Response:
-        if not self.strict:
-            refused = self._guard(request)
-            if refused is not None:
-                return refused
+        refused = self._guard(request)
+        if refused is not None:
+            return refused
         raw, _, query = request.target.partition("?")
         # A real one unquotes the path before it takes it apart, so it cannot find names with a slash.
         path = unquote_to_bytes(raw).decode("utf-8", "replace") if self.strict else raw
@@ -88,12 +92,28 @@ class Api:
                 403, b"User agent not allowed\n", {"Content-Type": _TEXT, "X-Content-Type-Options": "nosniff"}
             )
         try:
-            return await handler(request, names)
+            return await (self._in_time(handler(request, names)) if self.strict else handler(request, names))
         except ApiError as error:
             return self._error(error)
 
+    async def _in_time(self, answering: Coroutine[object, object, Response]) -> Response:
+        """A real one answers within its patience; what it was asked to do goes on behind that."""
+        work = self.context.loop.create_task(answering)
+        done, _ = await asyncio.wait([work], timeout=self.patience)
+        if done:
+            return work.result()
+        self._late.add(work)
+        work.add_done_callback(self._late.discard)
+        return Response(503, _TIMED_OUT, {"Content-Type": "text/html; charset=utf-8"})
+
     def _guard(self, request: Request) -> Response | None:
-        """A web page must not reach us: not by its own origin, and not by a name that it points at us."""
+        """Nobody without the token, where there is one; and a web page must not reach us: not by its own origin, and
+        not by a name that it points at us (a strict one asks for neither, as a real one does not)."""
+        wanted = f"Bearer {self.token}".encode()
+        if self.token and not compare_digest(request.header("authorization").encode(), wanted):
+            return self._error(ApiError("token missing or wrong", 401))
+        if self.strict:
+            return None
         host = request.header("host").lower()
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
         origin = request.header("origin").lower()
@@ -103,8 +123,6 @@ class Api:
             return self._error(ApiError(f"host {host} not allowed", 403))
         if origin and origin_name not in self.hosts:
             return self._error(ApiError(f"origin {origin} not allowed", 403))
-        if self.token and request.header("authorization") != f"Bearer {self.token}":
-            return self._error(ApiError("token missing or wrong", 401))
         return None
 
     def _route(self, method: str, parts: list[str]) -> tuple[Handler | Response, list[str]]:

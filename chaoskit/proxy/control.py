@@ -153,7 +153,7 @@ class Control(asyncio.Protocol):
     async def _work_off(self) -> None:
         while self._queue:
             request = self._queue.pop(0)
-            response = await self._handle(request)
+            response = await self._answered(request)
             if self._idle is not None:
                 self._idle.cancel()
             if response.stream:
@@ -169,6 +169,15 @@ class Control(asyncio.Protocol):
         self._task = None
         if self._ended and self._transport is not None and self._transport not in self._streaming.open:
             self._transport.close()
+
+    async def _answered(self, request: Request) -> Response:
+        try:
+            return await self._handle(request)
+        except Exception as error:  # noqa: BLE001 - a mistake of ours: told in the log, and the caller must not wait
+            said = {"message": f"{request.method} {request.target[:200]} failed", "exception": error}
+            self._loop.call_exception_handler(said)
+            body = b'{"error":"internal error, see the log of the server","status":500}\n'
+            return Response(500, body, {"Content-Type": "application/json"})
 
     def _answer(self, request: Request, response: Response, keep: bool) -> None:
         lines = _head_lines(response)

@@ -20,6 +20,8 @@ Value = Union[str, int, float, bool, None, list["Value"], dict[str, "Value"]]
 
 _SPACE = " \t\r\n"
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+_HALVES = re.compile("[\ud800-\udfff]")
 _LITERALS = {"t": "true", "f": "false", "n": "null"}
 _EOF = "unexpected EOF"
 _MOST_DEPTH = 200
@@ -63,8 +65,19 @@ def decode(body: bytes) -> Value:
     if isinstance(value, Number) or "NaN" in text or "Infinity" in text:
         # Python reads these words and Go does not, and it ends a bare number where Go would read on.
         _Scanner(body.decode("latin-1"), start).value()
-    result: Value = value
+    result: Value = _without_halves(value) if _HALF.search(text) else value
     return result
+
+
+def _without_halves(value: Value) -> Value:
+    """Half a surrogate pair is no character: Go reads U+FFFD."""
+    if isinstance(value, str):
+        return _HALVES.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_without_halves(item) for item in value]
+    if isinstance(value, dict):
+        return {_HALVES.sub("\ufffd", key): _without_halves(item) for key, item in value.items()}
+    return value
 
 
 def _quoted(char: str) -> str:
@@ -321,7 +334,6 @@ def dump(value: object) -> str:
         return value.text
     text = json.dumps(value, ensure_ascii=False)
     if isinstance(value, str):
-        text = text.encode("utf-8", errors="replace").decode("utf-8")
         for char in "<>&\u2028\u2029":
             if char in text:
                 text = text.replace(char, f"\\u{ord(char):04x}")

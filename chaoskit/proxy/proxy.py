@@ -199,7 +199,12 @@ class Proxy:
             else:
                 async with asyncio.timeout(self.context.dial_timeout):
                     await dial()
-        except (OSError, TimeoutError, addresses.AddressError, UnicodeError):
+        except (
+            OSError,
+            TimeoutError,
+            addresses.AddressError,
+            ValueError,
+        ):  # a ValueError is of a name with a NUL in it
             connection.refused()
 
     async def _stall(self, toxic: Toxic, connection: Connection) -> None:

@@ -52,6 +52,11 @@ class TestProxies:
         made = server.ok("POST", "/proxies", {"NAME": "p", "Upstream": "u:1", "LISTEN": "127.0.0.1:0", "colour": 1})
         assert (made["name"], made["upstream"]) == ("p", "u:1")
 
+    def test_half_a_surrogate_pair_in_a_name_is_the_replacement_character(self, server: Api) -> None:
+        body = b'{"name":"x\\ud800y","listen":"127.0.0.1:0","upstream":"127.0.0.1:9"}'
+        assert json.loads(server.raw("POST", "/proxies", body)[2])["name"] == "x\ufffdy"
+        assert server.ok("DELETE", "/proxies/x%EF%BF%BDy") == ""
+
     def test_what_follows_the_first_value_is_passed_over(self, server: Api) -> None:
         assert server.raw("POST", "/proxies", json.dumps(P) + " nonsense {")[0] == 201
 
@@ -113,6 +118,11 @@ class TestProxies:
             ("127.0.0.1:99999", "listen tcp: address 99999: invalid port"),
             ("127.0.0.1:-1", "listen tcp: address -1: invalid port"),
             ("127.0.0.1:nosuch", "listen tcp: lookup tcp/nosuch: unknown port"),
+            ("127.0.0.1:2_9998", "listen tcp: lookup tcp/2_9998: unknown port"),
+            ("127.0.0.1:29998 ", "listen tcp: lookup tcp/29998 : unknown port"),
+            ("127.0.0.1:\u0663", "listen tcp: lookup tcp/\u0663: unknown port"),
+            (f"127.0.0.1:{'9' * 5000}", f"listen tcp: address {'9' * 5000}: invalid port"),
+            ("a\0b:80", "listen tcp: lookup a\0b: no such host"),
             ("192.0.2.1:1", "listen tcp 192.0.2.1:1: bind: cannot assign requested address"),
         ],
     )

@@ -58,8 +58,9 @@ def test_deep_nesting_is_an_error_and_no_crash() -> None:
         decode(b"[" * 200_000)
 
 
-def test_a_lone_surrogate_can_be_written_back() -> None:
-    assert dump(decode(b'"\\ud800"')) == '"?"'
+def test_half_a_surrogate_pair_is_read_as_the_replacement_character() -> None:
+    text = rb'{"a\uD800": ["\udc00\ud83d\ude00\ud83d", "\\ud800", 1, null]}'
+    assert decode(text) == {"a\ufffd": ["\ufffd\U0001f600\ufffd", "\\ud800", 1, None]}
 
 
 @pytest.mark.parametrize(
