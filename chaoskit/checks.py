@@ -129,15 +129,16 @@ class _Checks:
                 yield Mistake((*path, "on"), f"{what}; {deployer.kind} only knows its url")
 
     def _ways(self, deployer: type[Deployer], known: Mapping[str, type[Deployer]]) -> Iterator[Mistake]:
-        """Every service is one that the deployer can put up."""
+        """Every service is one that the deployer can put up, and so are all of them together."""
         assert self.target is not None, "asked before"
+        key = ("deployer",) if "deployer" in self.experiment.model_fields_set else ("target",)
         for name in self.target.services:
             ways = self.target.ways(name)
             if not ways & deployer.takes:
                 able = [kind for kind, one in known.items() if ways & one.takes]
                 what = f"deployer {deployer.kind} cannot put up {name}, which has {' and '.join(sorted(ways))}"
-                key = ("deployer",) if "deployer" in self.experiment.model_fields_set else ("target",)
                 yield Mistake(key, what, f"deployer: {able[0]} can" if able else "")
+        yield from (Mistake(key, what) for what in deployer.refuses(self.target))
 
     def _blast_radius(self) -> Iterator[Mistake]:
         written = self.experiment.blast_radius

@@ -356,6 +356,11 @@ class Deployer(Setting, ABC):
         """What it will change of what runs already, line by line, for `plan`."""
         return ()
 
+    @classmethod
+    def refuses(cls, target: Target) -> Sequence[str]:
+        """Why it cannot put this target up, though it takes each of its services."""
+        return ()
+
     def prepare(self, target: Target, scene: Scene) -> ProxyPlace | None:
         """Before the proxies go up: make what they stand in. None where they are processes on loopback."""
         return None

@@ -285,6 +285,15 @@ def test_a_service_that_the_deployer_cannot_put_up_is_said(tmp_path: Path) -> No
     assert load(write(tmp_path, target=image), deployer="docker")
 
 
+def test_two_of_one_name_among_containers_are_said(tmp_path: Path) -> None:
+    taken = TARGET.replace("  db:", "  api-2: {run: x}\n  localhost: {run: x}\n  proxy: {run: x}\n  db:")
+    assert load(write(tmp_path, target=taken)).deployer == "process"
+    assert told(tmp_path, ("target: tiny", "target: tiny\ndeployer: docker"), target=taken) == [
+        "it.yaml:3:11: deployer: api-2 would be called api-2 among the containers: api.2 is called so",
+        "it.yaml:3:11: deployer: localhost would be called localhost among the containers: every container calls itself so",
+    ]
+
+
 def test_what_runs_elsewhere_cannot_be_killed(tmp_path: Path) -> None:
     elsewhere = TARGET.replace("{provides: postgres}", "{url: tcp://127.0.0.1:5432}")
     (said,) = told(tmp_path, ("{kind: latency, on: web->api, add: 100ms}", "{kind: kill, on: db}"),

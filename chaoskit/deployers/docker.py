@@ -1,6 +1,6 @@
 """Deployer `docker`: every service in a container of its own, in one network for the run, with the proxies among them.
 
-    harness ─127.0.0.1:…─► [ proxy ] ─► gateway:8000 ─► proxy:10001 ─► orders:8000 ─► …      (network of the run)
+    harness ─127.0.0.1:…─► [ proxy ] ─► gateway:8000 ─► chaoskit-proxy:10001 ─► orders:8000 ─► …
 
 Every container, network and volume bears the run's label; one undo in the journal, written before the first of them,
 sweeps by that label.
@@ -41,6 +41,12 @@ __all__ = ["Again", "Docker", "Reconnect", "Sweep", "Unpause"]
 _PORT = 8000
 """Where a service listens inside its container, unless it says another one."""
 _SERVER_PORTS = {"postgres": 5432, "redis": 6379, "nats": 4222, "prometheus": 9090}
+_TAKEN = {
+    "localhost": "every container calls itself so",
+    ContainerPlace.host("embedded"): "our proxy is called so",
+    ContainerPlace.host("real"): "a real Toxiproxy is called so",
+}
+"""Names in the run's network that are no service's."""
 _SELDOM = 10
 _STAYS = 0.1
 """Seconds that a connection must last before its service counts as listening."""
@@ -64,8 +70,23 @@ class Docker(Deployer):
     """Those that came up beside the proxies."""
     _pool: ThreadPoolExecutor | None = PrivateAttr(default=None)
 
+    @classmethod
+    def refuses(cls, target: Target) -> Sequence[str]:
+        """Two of one name: the network would lead callers to either."""
+        found, taken = [], dict(_TAKEN)
+        for name in target.topology().replica_names():
+            alias = _alias(name)
+            if target.services[name.partition(".")[0]].url:
+                continue
+            if alias in taken:
+                found.append(f"{name} would be called {alias} among the containers: {taken[alias]}")
+            taken[alias] = f"{name} is called so"
+        return found
+
     def prepare(self, target: Target, scene: Scene) -> ProxyPlace:
         """Images first (they stay, as a cache), then the run's network, with its undo written before it."""
+        if refused := self.refuses(target):
+            raise DeployError("; ".join(refused))
         self._scene = scene
         self._engine = engine = Engine()
         lab = lab_image(engine, scene.say)

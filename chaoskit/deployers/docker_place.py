@@ -22,7 +22,7 @@ __all__ = ["ContainerChild", "ContainerPlace"]
 _API = 8474
 _FRONT = 10_000
 """Where the proxy of the front edge listens inside; the others follow."""
-_HOSTS = {"embedded": "proxy", "real": "toxiproxy"}
+_HOSTS = {"embedded": "chaoskit-proxy", "real": "chaoskit-toxiproxy"}
 
 
 class ContainerChild:
@@ -86,7 +86,7 @@ class ContainerPlace:
     def host(serving: str) -> str:
         """Name of a server in the run's network."""
         kind, _, callee = serving.partition("/")
-        return f"{_HOSTS[kind]}-{callee}".replace(".", "-") if callee else _HOSTS[kind]
+        return f"{_HOSTS[kind]}-{callee}" if callee else _HOSTS[kind]
 
     def serve(self, serving: str, seed: int | None) -> tuple[str, Child]:
         ports: tuple[int, ...] = (_API,)
