@@ -290,7 +290,7 @@ def test_two_of_one_name_among_containers_are_said(tmp_path: Path) -> None:
     assert load(write(tmp_path, target=taken)).deployer == "process"
     assert told(tmp_path, ("target: tiny", "target: tiny\ndeployer: docker"), target=taken) == [
         "it.yaml:3:11: deployer: api-2 would be called api-2 among the containers: api.2 is called so",
-        "it.yaml:3:11: deployer: localhost would be called localhost among the containers: every container calls itself so",
+        "it.yaml:3:11: deployer: localhost would be called localhost among the containers: every container is",
     ]
 
 

@@ -42,7 +42,7 @@ _PORT = 8000
 """Where a service listens inside its container, unless it says another one."""
 _SERVER_PORTS = {"postgres": 5432, "redis": 6379, "nats": 4222, "prometheus": 9090}
 _TAKEN = {
-    "localhost": "every container calls itself so",
+    "localhost": "every container is",
     ContainerPlace.host("embedded"): "our proxy is called so",
     ContainerPlace.host("real"): "a real Toxiproxy is called so",
 }
