@@ -10,10 +10,13 @@ import click
 from chaoskit.errors import Exit, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from chaoskit.cli.console import Screen
     from chaoskit.experiment import Experiment
     from chaoskit.runner import Finished
     from chaoskit.studies.compare import Comparison
+    from chaoskit.studies.fail_if import FailIf
     from chaoskit.studies.sides import Side
 
 __all__ = ["command"]
@@ -27,7 +30,7 @@ _EXITS = {"supported": Exit.AS_EXPECTED, "refuted": Exit.REFUTED, "inconclusive"
 @click.option("--baseline", metavar="FILE|latest",
               help="Side A: a result file, a run, or `latest`: earlier runs of the same experiment.")  # fmt: skip
 @click.option("--fail-if", "gates", multiple=True, metavar="GATE",
-              help="Exit 1 where B is worse: 'p95 +10%', 'p99 of checkout in fault +50ms'.")  # fmt: skip
+              help="Exit 1 where B is worse: 'p95 +10%', 'p99 of GET /cart in fault +50ms'.")  # fmt: skip
 @click.option("--repeat", type=click.IntRange(1, 100),
               help="Run A and B (experiment files: FILE or FILE:VARIANT) so often, in turns.")  # fmt: skip
 @click.option("--accept-order", is_flag=True, help="Let gates judge sides that were not run in turns.")
@@ -62,8 +65,9 @@ def command(
     """
     from chaoskit.cli.console import Screen
     from chaoskit.reporters.file import write_text
-    from chaoskit.studies.compare import FailIf, compare
+    from chaoskit.studies.compare import compare
     from chaoskit.studies.compare_page import comparison_html, comparison_text
+    from chaoskit.studies.fail_if import FailIf, check_gates
 
     if (b is None) == (baseline is None):
         raise UsageError("there must be two sides", hint="A and B, or one of them and --baseline")
@@ -72,9 +76,10 @@ def command(
     if repeat is not None:
         if b is None:
             raise UsageError("--repeat runs two sides in turns", hint="chaoskit compare --repeat 5 A.yaml B.yaml")
-        sides = _run_in_turns(screen, a, b, repeat, store)
+        sides = _run_in_turns(screen, a, b, repeat, store, asked)
     else:
         sides = _read(a, b, baseline, store, variant)
+        check_gates(asked, {key.of for side in sides for sample in side.samples for key in sample.values})
     found = compare(*sides, asked, accept_order=accept_order)
     store.mkdir(parents=True, exist_ok=True)
     page = write_text(html or store / "compare.html", comparison_html(found))
@@ -93,13 +98,19 @@ def _read(a: str, b: str | None, baseline: str | None, store: Path, variant: str
     return (earlier_side(side, store) if baseline == "latest" else read_side(baseline or "", store, variant)), side
 
 
-def _run_in_turns(screen: Screen, a: str, b: str, repeat: int, store: Path) -> tuple[Side, Side]:
+def _run_in_turns(
+    screen: Screen, a: str, b: str, repeat: int, store: Path, gates: Sequence[FailIf]
+) -> tuple[Side, Side]:
     """A B B A A B …: what drifts with time falls on both sides alike. Raises UsageError and whatever a run raises."""
     from chaoskit.interrupt import Interrupt
     from chaoskit.runner import Asked, carry_out
+    from chaoskit.studies.fail_if import PHASES, check_gates
     from chaoskit.studies.sides import side_of
 
     sides = [(text, *_experiment(text)) for text in (a, b)]
+    for _, experiment, _ in sides:
+        planned = [phase.value for phase, span in experiment.phases.spans().items() if span[1] > span[0]]
+        check_gates(gates, experiment.load.names, [phase for phase in PHASES if phase in planned])
     finished: tuple[list[Finished], list[Finished]] = ([], [])
     for turn in range(repeat):
         for place in (0, 1) if turn % 2 == 0 else (1, 0):

@@ -8,83 +8,28 @@ identical short runs. So the gate wants at least five a side, carried out altern
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 
-from chaoskit.errors import UsageError
 from chaoskit.hypotheses.measures import Quantile
 from chaoskit.model.statistics import CONFIDENCE, difference_interval, interval_of, permutation_p
-from chaoskit.model.units import parse_duration, parse_rate, parse_share
 from chaoskit.model.verdict import Verdict
 from chaoskit.reporters.answer import measure_text
+from chaoskit.studies.fail_if import PHASES, FailIf
 from chaoskit.studies.sides import MEASURES, Key, Side
 
-__all__ = ["ENOUGH", "Comparison", "Difference", "FailIf", "Judged", "compare", "interleaved", "unit_of"]
+__all__ = ["ENOUGH", "Comparison", "Difference", "Judged", "compare", "interleaved", "unit_of"]
 
 ENOUGH = 5
 """Runs a side below which the gate cannot tell."""
 SIGNIFICANT = 1.0 - CONFIDENCE
 
-_GATE = re.compile(r"\s*([a-z_]+[0-9.]*)(?:\s+of\s+(\S+))?(?:\s+in\s+(\S+))?\s*([+-])\s*(\S+)\s*")
-
 
 def unit_of(measure: str) -> str:
     """Unit of a measure's values, as `answer.measure_text` takes it."""
     return {"error_rate": "share", "throughput": "1/s"}.get(measure, "s")
-
-
-@dataclass(frozen=True)
-class FailIf:
-    """A regression that must not be: `p95 +10%`, `p99 of checkout in fault +50ms`, `error_rate +1%`, `throughput -5%`.
-
-    Percentages are relative to side A; for `error_rate` they are points.
-    """
-
-    text: str
-    measure: str
-    of: str
-    phase: str
-    most: float
-    """How much may be added (negative: taken away), as a share of A or absolute."""
-    relative: bool
-
-    @classmethod
-    def parse(cls, text: str) -> FailIf:
-        """Raises UsageError with an example."""
-        match = _GATE.fullmatch(text)
-        if match is None:
-            raise UsageError(f"{text!r} is no gate", hint="such as --fail-if 'p95 of checkout +10%'")
-        measure, of, phase, sign, amount = match.groups()
-        if measure not in MEASURES:
-            raise UsageError(f"no measure {measure!r} in {text!r}", hint=f"there are: {', '.join(MEASURES)}")
-        factor = 1.0 if sign == "+" else -1.0
-        if (factor < 0) != (measure == "throughput"):
-            better = (
-                "throughput is worse when it falls: -5%"
-                if measure == "throughput"
-                else f"{measure} is worse when it rises: +10%"
-            )
-            raise UsageError(f"{text!r} would fail on an improvement", hint=better)
-        try:
-            if measure == "error_rate":
-                value, relative = parse_share(amount), False
-            elif amount.endswith("%"):
-                value, relative = float(amount[:-1]) / 100.0, True
-            elif measure == "throughput":
-                value, relative = parse_rate(amount), False
-            else:
-                value, relative = parse_duration(amount), False
-        except ValueError as error:
-            raise UsageError(f"{text!r}: {error}") from error
-        return cls(text.strip(), measure, of or "", phase or "", factor * value, relative)
-
-    def meant(self, key: Key, phases: Sequence[str]) -> bool:
-        """Whether it is about a key; without a phase it is about the fault (or the load, where there is none)."""
-        phase = self.phase or next((one for one in ("fault", "load") if one in phases), "baseline")
-        return key.measure == self.measure and key.phase == phase and (not self.of or key.of == self.of)
 
 
 @dataclass(frozen=True)
@@ -228,8 +173,7 @@ def compare(
 
 
 def _order(key: Key) -> tuple[str, int, int]:
-    phases = ("baseline", "fault", "recovery", "load")
-    return key.of, phases.index(key.phase) if key.phase in phases else 9, MEASURES.index(key.measure)
+    return key.of, PHASES.index(key.phase) if key.phase in PHASES else 9, MEASURES.index(key.measure)
 
 
 def _within(a: Side, b: Side, keys: Sequence[Key]) -> dict[Key, tuple[float, float]]:

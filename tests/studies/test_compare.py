@@ -10,8 +10,9 @@ import pytest
 
 from chaoskit.errors import UsageError
 from chaoskit.model.verdict import Verdict
-from chaoskit.studies.compare import FailIf, compare, interleaved
+from chaoskit.studies.compare import compare, interleaved
 from chaoskit.studies.compare_page import comparison_html, comparison_text
+from chaoskit.studies.fail_if import FailIf, check_gates
 from chaoskit.studies.sides import Key, Sample, Side, earlier_side, read_side
 from tests.studies.kept import sides
 
@@ -99,12 +100,57 @@ def test_several_gates_are_each_asked_more_strictly():
         ("p42 +10%", "no measure"),
         ("p95 -10%", "would fail on an improvement"),
         ("throughput +5%", "would fail on an improvement"),
-        ("p95 +10", "duration with its unit"),
+        ("p95 +10", "expected what to add"),
+        ("throughput -10", "expected a rate"),
+        ("error_rate +200%", "at most 100%"),
+        ("p95 +nan%", "is no gate"),
+        ("p95 +inf%", "is no gate"),
+        ("p95 +abc%", "is no gate"),
+        ("p95 +-10%", "is no gate"),
+        ("p95 ++10%", "is no gate"),
+        ("p95 +1_0%", "expected what to add"),
+        (f"p95 +{'9' * 400}%", "finite"),
+        (f"throughput -{'9' * 400}/s", "finite"),
+        ("p95 in faul +10%", "no phase 'faul'"),
+        ("p95 of checkout in faul +10%", "no phase 'faul'"),
+        ("p95 in warmup +10%", "no phase 'warmup'"),
     ],
 )
 def test_a_gate_that_makes_no_sense_is_refused(text, said):
     with pytest.raises(UsageError, match=said):
         FailIf.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "of", "phase", "most"),
+    [
+        ("p95 +10%", "", "", 0.1),
+        ("p95+10%", "", "", 0.1),
+        ("p95 of checkout+.5%", "checkout", "", 0.005),
+        ("p95 of GET /cart +10%", "GET /cart", "", 0.1),
+        ("p95 of GET /cart in fault + 10%", "GET /cart", "fault", 0.1),
+        ("p95 of add-to-cart v-2 +50ms", "add-to-cart v-2", "", 0.05),
+        ("p95 of sign in +10%", "sign in", "", 0.1),
+        ("p95 of sign in desk +10%", "sign in desk", "", 0.1),
+        ("p95 of sign in in load +10%", "sign in", "load", 0.1),
+        ("throughput of GET /cart -5/s", "GET /cart", "", -5.0),
+    ],
+)
+def test_names_may_hold_spaces_signs_and_the_word_in(text, of, phase, most):
+    gate = FailIf.parse(text)
+    assert (gate.of, gate.phase, gate.most) == (of, phase, pytest.approx(most))
+
+
+def test_gates_are_held_against_the_requests_and_phases_that_there_are():
+    gates = [FailIf.parse("p95 of chekout +10%")]
+    with pytest.raises(UsageError, match="no request 'chekout'") as refused:
+        check_gates(gates, ["catalogue", "checkout"])
+    assert refused.value.hint == "did you mean 'checkout'?"
+    check_gates(gates, [])  # a locustfile's names are known once it ran
+    check_gates([FailIf.parse("p95 of checkout in recovery +10%"), FailIf.parse("p95 +10%")], ["checkout"])
+    with pytest.raises(UsageError, match="no time is planned") as refused:
+        check_gates([FailIf.parse("p95 in recovery +10%")], [], ["baseline", "fault"])
+    assert refused.value.hint == "there are: baseline, fault"
 
 
 def test_runs_of_a_store_are_compared_by_variant(tmp_path):

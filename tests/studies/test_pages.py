@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from chaoskit.model.verdict import Verdict
-from chaoskit.studies.compare import FailIf, compare
+from chaoskit.studies.compare import compare
 from chaoskit.studies.compare_page import comparison_html
+from chaoskit.studies.fail_if import FailIf
 from chaoskit.studies.sides import read_side
 from chaoskit.studies.suite import write_index
 from tests.browser import Browser, axe_source
