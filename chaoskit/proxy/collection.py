@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from chaoskit.proxy import gojson
-from chaoskit.proxy.addresses import AddressError, literal
+from chaoskit.proxy.addresses import AddressError, literal, port_of, split
 from chaoskit.proxy.context import Context
 from chaoskit.proxy.doorway import Doorway
 from chaoskit.proxy.extra_toxics import EXTRA_KINDS
@@ -153,18 +153,22 @@ class Collection:
             raise GoError(f"json: cannot unmarshal {kind} into Go value of type []{_POPULATE_ITEM}")
         items: list[dict[str, object]] = []
         failed: GoError | None = None
-        for item in value:
+        for number, item in enumerate(value, 1):
             try:
                 items.append(self._populate_item(item))
             except GoError as error:
-                failed = failed or error
+                failed = failed or (error if self.context.strict else GoError(f"{error} at proxy {number}"))
         if failed is not None:
             raise failed
         for number, read in enumerate(items, 1):
             for name in ("name", "upstream"):
                 if not read.get(name):
                     raise ApiError(f"missing required field: {name} at proxy {number}", 400)
-            self._check_ours(read)
+            try:
+                self._check_ours(read)
+                self._toxics_of(read)
+            except ApiError as error:
+                raise ApiError(f"{error.message} at proxy {number} ({read['name']})", error.status) from None
         return items
 
     def _populate_item(self, item: Value) -> dict[str, object]:
@@ -175,6 +179,10 @@ class Collection:
         existing = self.proxies.get(str(read["name"]))
         if existing is not None:
             if not await existing.differs(str(read.get("listen", "")), str(read["upstream"])):
+                if toxics := self._toxics_of(read):
+                    existing.remove_all()
+                    for toxic in toxics:
+                        existing.add_toxic(toxic)
                 return existing
             await existing.stop()
         proxy = self._made(read)
@@ -204,6 +212,11 @@ class Collection:
         if not isinstance(read.get("toxics", None), (list, type(None))):
             raise ApiError("bad request body: toxics must be an array", 400)
         _callers(read)
+        if read.get("upstream") and not self.context.strict:
+            try:
+                port_of(split(str(read["upstream"]))[1])
+            except AddressError as error:
+                raise ApiError(f"bad request body: upstream: {error}", 400) from None
 
     def _made(self, read: Mapping[str, object]) -> Proxy:
         for name in ("name", "upstream"):
@@ -227,10 +240,8 @@ class Collection:
 
     async def _started(self, proxy: Proxy, read: Mapping[str, object]) -> None:
         try:
-            toxics = read.get("toxics") or []
-            assert isinstance(toxics, list)
-            for item in toxics:
-                self._add_toxic(proxy, item)
+            for toxic in self._toxics_of(read):
+                proxy.add_toxic(toxic)
             if read.get("enabled", True):
                 await proxy.start()
         except (ApiError, AddressError) as error:
@@ -242,9 +253,24 @@ class Collection:
     # -- toxics
 
     def add_toxic(self, proxy: Proxy, body: bytes) -> Toxic:
-        return self._add_toxic(proxy, _read(body))
+        toxic = self._toxic_of(_read(body), proxy.name, [toxic.name for toxic in proxy.toxics])
+        proxy.add_toxic(toxic)
+        return toxic
 
-    def _add_toxic(self, proxy: Proxy, value: Value) -> Toxic:
+    def _toxics_of(self, read: Mapping[str, object]) -> list[Toxic]:
+        """Those that the description of a proxy names (ours alone takes any)."""
+        given = read.get("toxics") or []
+        assert isinstance(given, list)
+        toxics: list[Toxic] = []
+        for number, item in enumerate(given, 1):
+            try:
+                toxics.append(self._toxic_of(item, str(read["name"]), [toxic.name for toxic in toxics]))
+            except ApiError as error:
+                raise ApiError(f"{error.message} at toxic {number}", error.status) from None
+        return toxics
+
+    def _toxic_of(self, value: Value, proxy: str, taken: Sequence[str]) -> Toxic:
+        """As it is described, for the proxy of that name whose toxics have `taken` theirs."""
         extra = {} if self.context.strict else {"ttl": "int64"}
         try:
             read = gojson.fields(value, _TOXIC | extra, "ToxicWrapper", "toxics.ToxicWrapper")
@@ -258,7 +284,7 @@ class Collection:
         kind_of = self._kinds.get(type_)
         if kind_of is None:
             raise ApiError("invalid toxic type", 400)
-        if proxy.find(name) is not None:
+        if name in taken:
             raise ApiError("toxic already exists", 409)
         toxic = Toxic(
             name=name,
@@ -267,7 +293,7 @@ class Collection:
             direction=UPSTREAM if stream.lower() == "upstream" else DOWNSTREAM,
             toxicity=_number(read.get("toxicity", 1.0)),
             attributes={key: attribute.default for key, attribute in kind_of.attributes.items()},
-            seed=f"{self.context.seed}/{proxy.name}/{_RUN_PART.sub('', name)}",
+            seed=f"{self.context.seed}/{proxy}/{_RUN_PART.sub('', name)}",
         )
         if self.context.strict:
             toxic.attributes = dict.fromkeys(kind_of.attributes, 0)
@@ -277,8 +303,7 @@ class Collection:
             raise _bad_body(error) from None
         if "ttl" in read:
             toxic.ttl = _number(read["ttl"]) / 1000
-        self._check(toxic.kind, toxic.attributes, toxic.toxicity, toxic.ttl)
-        proxy.add_toxic(toxic)
+        self._check(toxic, toxic.attributes, toxic.toxicity)
         return toxic
 
     def change_toxic(self, proxy: Proxy, toxic: Toxic, body: bytes) -> None:
@@ -294,18 +319,21 @@ class Collection:
         attributes = read.get("attributes", {})
         assert isinstance(attributes, dict)
         toxicity = _number(read.get("toxicity", toxic.toxicity))
-        self._check(toxic.kind, toxic.attributes | attributes, toxicity, None)
+        self._check(toxic, toxic.attributes | attributes, toxicity)
         toxic.attributes |= attributes
         toxic.toxicity = toxicity
         proxy.update_toxic(toxic)
 
-    def _check(self, kind: Kind, attributes: Mapping[str, object], toxicity: float, ttl: float | None) -> None:
+    def _check(self, toxic: Toxic, attributes: Mapping[str, object], toxicity: float) -> None:
+        """Whether a toxic may have these."""
         if self.context.strict:
             return
-        problem = kind.problem(attributes)
+        problem = toxic.kind.problem(attributes)
+        if attributes.get("only_bodies") and toxic.direction == UPSTREAM:
+            problem = "only_bodies is of answers: it needs the stream downstream"
         if not 0 <= toxicity <= 1:
             problem = f"toxicity must be between 0 and 1, not {toxicity:g}"
-        if ttl is not None and ttl <= 0:
+        if toxic.ttl is not None and toxic.ttl <= 0:
             problem = "ttl must be at least 1 (ms)"
         if problem:
             raise ApiError(f"bad request body: {problem}", 400)

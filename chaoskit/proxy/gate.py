@@ -128,6 +128,10 @@ class Gate:
             self.connection.up.free(len(self._waiting))
             self._waiting = b""
 
+    def roll_again(self, toxic: Toxic) -> None:
+        """The toxic was updated."""
+        self._rolled.pop(toxic, None)
+
     def refresh(self) -> None:
         """The proxy's HTTP toxics changed."""
         self._pump()

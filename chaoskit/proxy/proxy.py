@@ -48,7 +48,8 @@ class Proxy:
         self.toxics: list[Toxic] = []
         self.http: list[Toxic] = []
         """Those that act on whole calls."""
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}
+        """Those that are open, in the order in which they came: so they are rolled for."""
         self.tap = Tap(context.hub, name) if tapped else None
         self.finished_bytes = [0, 0, 0, 0]
         """Of connections that are over: received and sent upstream, received and sent downstream."""
@@ -60,6 +61,8 @@ class Proxy:
         self._changed = asyncio.Event()
         """Set when toxics come, go or change (and then another one takes its place)."""
         self._flap: Timer | None = None
+        self._flap_since = 0.0
+        """When it last went up or down, or was to."""
         self._reopening = False
         self._admitting = False
         self._expiries: dict[Toxic, Timer] = {}
@@ -172,7 +175,7 @@ class Proxy:
         """Take in a connection that the listener accepted, unless it was closed since."""
         if not self._admitting:
             return False
-        self.connections.add(connection)
+        self.connections[connection] = None
         return True
 
     def next_number(self) -> int:
@@ -226,7 +229,7 @@ class Proxy:
                 pass  # time to look again
 
     def forget(self, connection: Connection) -> None:
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         for at, count in enumerate(connection.totals()):
             self.finished_bytes[at] += count
 
@@ -270,10 +273,15 @@ class Proxy:
             for link in (connection.up, connection.down):
                 if link is not None:
                     link.update(toxic)
+            if connection.gate is not None:
+                connection.gate.roll_again(toxic)
         self._toxics_changed()
+        if toxic.kind.layer == "listener":
+            self._time_flapping()
 
     def remove_toxic(self, toxic: Toxic) -> float:
-        """Returns the seconds until every connection is rid of it (a reset in progress cannot be stopped)."""
+        """Returns the seconds until every connection is rid of it (in strict mode a reset in progress cannot be
+        stopped)."""
         self.toxics.remove(toxic)
         left = 0.0
         for connection in tuple(self.connections):
@@ -319,14 +327,29 @@ class Proxy:
     def _flap_down(self) -> None:
         toxic = self._flapping()
         self._flap = None
-        if toxic is None or not self.enabled or not toxic.roll():
+        if toxic is None or not self.enabled:
             return
-        toxic.hits += 1
-        if self.tap is not None:
-            self.tap.hits[toxic.name] = self.tap.hits.get(toxic.name, 0) + 1
-        self._close_listener()
-        self._cut_all()
-        self._flap = self.context.timers.after(toxic.int_of("down") / 1000, self._flap_up)
+        self._flap_since = monotonic()
+        if toxic.roll():
+            toxic.hits += 1
+            if self.tap is not None:
+                self.tap.hits[toxic.name] = self.tap.hits.get(toxic.name, 0) + 1
+            self._close_listener()
+            self._cut_all()
+        self._time_flapping()
+
+    def _time_flapping(self) -> None:
+        """Set the timer of the next turn, by what the toxic says now."""
+        toxic = self._flapping()
+        if toxic is None or not self.enabled or self._reopening:
+            return
+        if self._flap is not None:
+            self._flap.cancel()
+        timers, since = self.context.timers, self._flap_since
+        if self._admitting:
+            self._flap = timers.at(since + toxic.int_of("up") / 1000, self._flap_down)
+        else:
+            self._flap = timers.at(since + toxic.int_of("down") / 1000, self._flap_up)
 
     def _flap_up(self) -> None:
         if self._flap is not None:
@@ -359,6 +382,5 @@ class Proxy:
         self._admitting = True
         if self.tap is not None:
             self.tap.listen(True, monotonic())
-        toxic = self._flapping()
-        if toxic is not None:
-            self._flap = self.context.timers.after(toxic.int_of("up") / 1000, self._flap_down)
+        self._flap_since = monotonic()
+        self._time_flapping()

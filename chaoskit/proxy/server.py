@@ -153,7 +153,21 @@ async def _configure(collection: Collection, path: str) -> str:
     except OSError as error:
         return f"Error reading config file {path}: {error.strerror}"
     _, problem = await collection.populate(body)
-    return "" if problem is None else f"Failed to populate proxies from file {path}: {problem.message}"
+    if problem is None:
+        return ""
+    where = "" if collection.context.strict else _broken_at(body)
+    return f"Failed to populate proxies from file {path}{where}: {problem.message}"
+
+
+def _broken_at(body: bytes) -> str:
+    """`:3:14`, where a text is no JSON."""
+    try:
+        json.loads(body)
+    except json.JSONDecodeError as error:
+        return f":{error.lineno}:{error.colno}"
+    except ValueError:
+        pass  # no UTF-8: nothing says where
+    return ""
 
 
 class _Ticker:

@@ -170,7 +170,10 @@ class Timeout(Stub):
 
 
 class ResetPeer(Stub):
-    """Waits for data (or the end) in its direction, drops it, waits `timeout` ms and resets the connection."""
+    """Waits for data (or the end) in its direction, drops it, waits `timeout` ms and resets the connection.
+
+    Removed while it waits it resets at once: what it dropped is gone. A real one cannot be removed before its time.
+    """
 
     __slots__ = ("firing",)
 
@@ -211,8 +214,11 @@ class ResetPeer(Stub):
             self.acting = self.toxic.roll()
 
     def release(self) -> None:
-        if not self.firing:  # its wait cannot be cut short
+        if not self.firing:
             self.acting = False
+        elif self.timer is not None and not self.link.strict:
+            self.timer.cancel()
+            self.reset()
 
 
 class Slicer(Stub):
