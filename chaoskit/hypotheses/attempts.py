@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from chaoskit.hypotheses.claim import Part
 from chaoskit.hypotheses.words import amount, joined, moment
+from chaoskit.model.crossings import checked_paths
 from chaoskit.model.history import History
 from chaoskit.model.observation import TapCall
 from chaoskit.model.topology import Edge
@@ -57,17 +58,14 @@ class Attempts(NamedTuple):
 
 def attempts(history: History, edges: Sequence[Edge], caller: str) -> Attempts:
     """The attempts of what `caller` asked over these edges in the history's view. Health checks are left out."""
-    checks = {
-        path
-        for service in history.topology.services
-        if service.name in {edge.called_service for edge in edges}
-        for path in (service.ready, service.live, service.metrics)
-    }
-    calls = [call for edge in edges for call in history.tap(edge.name).calls if call.path not in checks]
+    checks = checked_paths(history, edges)
+    # Turns of other protocols than HTTP have no path: nothing tells which of them ask for the same thing.
+    paths = [(call.path.partition("?")[0], call) for edge in edges for call in history.tap(edge.name).calls]
+    calls = [call for path, call in paths if path and path not in checks]
     calls.sort(key=lambda call: call.start)
     incoming = [c for e in history.topology.edges if e.callee == caller for c in history.tap(e.name).calls]
     if not calls:
-        return Attempts([], "no call crossed it")
+        return Attempts([], "no HTTP call crossed it")
     asked = {call.trace_id for call in incoming if call.trace_id}
     traced = [call for call in calls if call.trace_id in asked]
     if len(traced) >= _SURE * len(calls):

@@ -9,6 +9,7 @@ import msgspec
 from pydantic import Field, model_validator
 
 from chaoskit.hypotheses import breaker_parts as parts_of
+from chaoskit.hypotheses.breaker_metric import agrees
 from chaoskit.hypotheses.breaker_parts import Frame
 from chaoskit.hypotheses.breaker_told import ToldBy
 from chaoskit.hypotheses.claim import Part, finding, unknown_edge
@@ -26,6 +27,8 @@ __all__ = ["Breaker"]
 
 _SURELY = 0.5
 """Share of the judged time of which the lane must know something."""
+_HIDES = 1.5
+"""Seconds that nobody saw in which a breaker may open and close again: few stay open for less."""
 
 
 class Breaker(Hypothesis):
@@ -52,8 +55,10 @@ class Breaker(Hypothesis):
     fast and asks again later. It takes at least 5 calls that were due in an open time to see it, and 20 to tell how
     fast it fails. A call has ended when its last byte has crossed: a caller that decides by the head alone may let
     calls through before. A call that its caller gives up without hanging up ends with the request that it served,
-    where both have a trace id. Inconclusive: a listener closed for most of the time, too few requests, a fault or a
-    recovery that is shorter than what is allowed, a breaker that was open before the fault.
+    where both have a trace id. What a closed listener hid for over 1.5 s is unknown, unless a metric tells it: a
+    breaker that was not seen open may have been open then, and one that was may have opened at its start. Inconclusive:
+    such a time where it decides or a listener closed for most of the time, too few requests, a fault or a recovery
+    that is shorter than what is allowed, a breaker that was open before the fault.
     """
 
     kind: ClassVar[str] = "breaker"
@@ -134,7 +139,7 @@ class Breaker(Hypothesis):
         parts += [parts_of.tries_every(frame, self.tries_every)] if self.tries_every is not None else []
         parts += [parts_of.closes(frame, self.closes_within)] if self.closes_within is not None else []
         parts += [parts_of.openings(frame, self.openings)] if self.openings is not None else []
-        return [*parts, *parts_of.metric(frame, must_agree=self.metric == "agrees")]
+        return [*parts, *agrees(frame, must_agree=self.metric == "agrees")]
 
     def _frame(self, history: History, caller: str) -> Frame:
         edges = [edge for edge in history.topology.select_edges(self.edge) if edge.caller == caller]
@@ -150,7 +155,13 @@ class Breaker(Hypothesis):
             lane = msgspec.structs.replace(lane, said=self.told_by.said(history, caller))
         end = max((end for _, end in spans), default=0.0)
         seen = [str(phase) for phase in self.phases if history.windows.get(phase)]
-        return Frame(lane, crossing.started, spans, injected, undone, end, joined(seen))
+        asked = demand_on(history, caller).started
+        hidden = tuple(
+            (span.start, span.end)
+            for span in lane.in_state("unknown")  # where nobody asked, nothing was tried that could have been hidden
+            if span.end - span.start > _HIDES and asked.between(span.start, span.end) >= EXPECTED
+        )
+        return Frame(lane, crossing.started, spans, injected, undone, end, joined(seen), hidden)
 
     def _blind(self, history: History, frame: Frame) -> str:
         """Why nothing can be told at all; empty where something can."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import NamedTuple
 
 from chaoskit.hypotheses.claim import Part
-from chaoskit.hypotheses.words import amount, seconds_text
+from chaoskit.hypotheses.words import amount, joined, seconds_text
 from chaoskit.model.breaker_lane import BreakerLane, BreakerSpan
 from chaoskit.model.crossings import Counted
 from chaoskit.model.histogram import Histogram
@@ -18,14 +17,14 @@ from chaoskit.model.spans import within
 from chaoskit.model.units import duration_text
 from chaoskit.model.verdict import Verdict
 
-__all__ = ["Frame", "closes", "fails_fast", "metric", "openings", "opens", "stays", "trials", "tries_every"]
+__all__ = ["Frame", "closes", "fails_fast", "openings", "opens", "stays", "trials", "tries_every"]
 
-_SCRAPING = 2.5
-"""Seconds within which a metric that is read once a second may differ from the tap."""
 _CALLS = 20
 """Calls while it is open below which nothing shows how fast it fails."""
 _EARLY = 0.5
 """Seconds by which the last call before an opening may have been before the injection."""
+_NAMED = 3
+"""Openings that are named by their instants."""
 _INTERVAL = 0.25
 """Share by which the time between trials may differ from the one that is claimed."""
 
@@ -44,6 +43,8 @@ class Frame(NamedTuple):
     """End of what was watched."""
     where: str
     """The judged phases, for people: `fault and recovery`."""
+    hidden: tuple[Span, ...] = ()
+    """Times in which it may have opened and closed again without being seen."""
 
     @property
     def crossed(self) -> int:
@@ -54,11 +55,17 @@ class Frame(NamedTuple):
         """The lane's spans of one state that touch the judged phases."""
         return [s for s in self.lane.in_state(state) if any(s.start < b and s.end > a for a, b in self.spans)]
 
+    def unseen(self, start: float, end: float) -> tuple[Span, ...]:
+        """What was hidden of a time."""
+        return tuple((max(start, a), min(end, b)) for a, b in self.hidden if a < end and b > start)
+
 
 def stays(frame: Frame) -> Part:
     """It does not open."""
     opened = frame.states("open")
     calls = frame.crossed
+    if not opened and (unseen := _unseen(frame)):
+        return _unknown("was not seen to open", unseen, samples=calls)
     if not opened:
         because = f"stayed closed in {frame.where}: {calls} calls crossed"
         return Part(Verdict.SUPPORTED, because, 0.0, "s", samples=calls)
@@ -80,16 +87,20 @@ def opens(frame: Frame, allowed: float) -> Part:
     if opened is None or opened.start >= until:
         if lasted < allowed:
             return Part(Verdict.INCONCLUSIVE, f"had only {amount(lasted, 's')} of a fault to open in")
+        if unseen := frame.unseen(frame.injected, frame.injected + allowed):
+            return _unknown("was not seen to open in the fault", unseen)
         crossed = frame.calls.between(frame.injected, until)
         because = (
-            f"did not open in the {amount(lasted, 's')} of the fault (allowed: {duration_text(allowed)}): {crossed}"
-            " calls crossed in that time"
+            f"did not open in the {amount(lasted, 's')} of the fault from {seconds_text(frame.injected)} on (allowed:"
+            f" {duration_text(allowed)}): {crossed} calls crossed in that time"
         )
         return Part(Verdict.REFUTED, because, math.inf, "s", evidence=((frame.injected, until),))
     if opened.start < frame.injected - _EARLY:
         because = f"was open before the fault went in, from {seconds_text(opened.start)} on: it had nothing to open at"
         return Part(Verdict.INCONCLUSIVE, because, evidence=((opened.start, frame.injected),))
     took = max(opened.start - frame.injected, 0.0)
+    if took > allowed and (unseen := frame.unseen(frame.injected, frame.injected + allowed)):
+        return _unknown(f"was seen open {amount(took, 's')} after the fault went in", unseen)
     because = f"opened {amount(took, 's')} after the fault went in, {_within(took <= allowed)} {duration_text(allowed)}"
     evidence = ((frame.injected, opened.start),) if took else ()
     return Part(_verdict(took <= allowed), because, took, "s", evidence=evidence)
@@ -141,7 +152,8 @@ def trials(frame: Frame, most: int) -> Part:
 def tries_every(frame: Frame, claimed: float) -> Part:
     """It tries again as often as it claims."""
     tried = {span.start for span in frame.lane.in_state("half_open")}
-    waited = [span for span in frame.states("open") if span.end in tried]
+    unseen = {span.end for span in frame.lane.in_state("unknown")}  # nobody knows since when it was open after those
+    waited = [span for span in frame.states("open") if span.end in tried and span.start not in unseen]
     if not waited:
         return Part(Verdict.INCONCLUSIVE, "never tried again in the time that was watched")
     worst = max(waited, key=lambda span: abs(span.end - span.start - claimed))
@@ -159,11 +171,16 @@ def closes(frame: Frame, allowed: float) -> Part:
     phase = str(Phase.RECOVERY)
     opened = [span for span in frame.states("open") if frame.injected is None or span.end > frame.injected]
     if not opened:
-        return Part(Verdict.INCONCLUSIVE, "never opened, so it could not close", phase=phase)
+        return Part(Verdict.INCONCLUSIVE, "was never seen open, so nothing shows that it closed", phase=phase)
     if frame.undone is None:
         return Part(Verdict.INCONCLUSIVE, "was not seen after a fault's end", phase=phase)
     late = [s for s in frame.lane.spans if s.state in ("open", "half_open") and s.end > frame.undone]
-    closed = max((span.end for span in late), default=frame.undone)
+    closed = latest = max((span.end for span in late), default=frame.undone)
+    unseen = [(max(s.start, closed), s.end) for s in frame.lane.in_state("unknown") if s.start <= closed + 1e-6 < s.end]
+    if unseen:
+        latest = unseen[0][1] if unseen[0][1] < frame.end - 1e-6 else math.inf
+    if closed - frame.undone <= allowed < latest - frame.undone:
+        return _unknown("was not seen to close in time", unseen, phase=phase)
     watched = frame.end - frame.undone
     ended = f"after the fault's end at {seconds_text(frame.undone)}"
     if closed >= frame.end - 1e-6:
@@ -172,9 +189,11 @@ def closes(frame: Frame, allowed: float) -> Part:
             return Part(Verdict.INCONCLUSIVE, because, phase=phase)
         because = f"had not closed {amount(watched, 's')} {ended} (allowed: {duration_text(allowed)})"
         return Part(Verdict.REFUTED, because, math.inf, "s", phase=phase, evidence=_spans(late))
-    took = closed - frame.undone
-    because = f"closed {amount(took, 's')} {ended}, {_within(took <= allowed)} {duration_text(allowed)}"
-    return Part(_verdict(took <= allowed), because, took, "s", phase=phase, evidence=_spans(late))
+    held = latest - frame.undone <= allowed
+    took = (latest if held else closed) - frame.undone
+    bound = "" if not unseen else "at most " if held else "not before "
+    because = f"closed {bound}{amount(took, 's')} {ended}, {_within(held)} {duration_text(allowed)}"
+    return Part(_verdict(held), because, took, "s", phase=phase, evidence=_spans(late))
 
 
 def openings(frame: Frame, most: int) -> Part:
@@ -188,49 +207,28 @@ def openings(frame: Frame, most: int) -> Part:
     ]
     held = len(opened) <= most
     times = f"{len(opened)} time{'s' if len(opened) != 1 else ''}"
-    because = (
-        f"went from closed to open {times} in {frame.where},"
-        f" {'at most' if held else 'above'} {most}{'' if held else ': it flaps'}"
-    )
+    if held and (unseen := _unseen(frame)):
+        return _unknown(f"was seen to go from closed to open {times}", unseen)
+    because = f"went from closed to open {times} in {frame.where}, at most {most}"
+    if not held:
+        instants = [seconds_text(span.start) for span in opened[:_NAMED]]
+        more = f" and {len(opened) - _NAMED} more times" if len(opened) > _NAMED else ""
+        because = f"went from closed to open {times} (at {joined(instants)}{more}), above {most}: it flaps"
     return Part(_verdict(held), because, float(len(opened)), "times", evidence=_spans(opened))
 
 
-def metric(frame: Frame, *, must_agree: bool) -> list[Part]:
-    """What the caller's metric says of it is what crosses the edge, but for the delay of reading a metric."""
-    told = [span for span in frame.lane.said if span.state != "unknown"]
-    known = sum(max(0.0, min(s.end, b) - max(s.start, a)) for s in told for a, b in frame.spans)
-    total = sum(end - start for start, end in frame.spans)
-    if not told or known < total / 2:
-        missing = f"is told by no metric of {frame.lane.caller}"
-        missing += f" for {amount(total - known, 's')} of {amount(total, 's')}" if told else ""
-        return [Part(Verdict.INCONCLUSIVE, missing)] if must_agree else []
-    apart = _apart(frame.lane)
-    if not apart:
-        agrees = f"is told truly by the metric of {frame.lane.caller}"
-        return [Part(Verdict.SUPPORTED, agrees)] if must_agree else []
-    start, end = apart[0]
-    shut = frame.lane.seen_at(start) == "closed"
+def _unseen(frame: Frame) -> list[Span]:
+    return [unseen for span in frame.spans for unseen in frame.unseen(*span)]
+
+
+def _unknown(saw: str, unseen: Sequence[Span], *, samples: int = 0, phase: str = "") -> Part:
+    """What was seen decides nothing, for what was not."""
+    length = sum(end - start for start, end in unseen)
     because = (
-        f"was {'closed' if shut else 'open'}, by the calls that crossed, for {amount(end - start, 's')} from"
-        f" {seconds_text(start)} on, while the metric of {frame.lane.caller} said {'open' if shut else 'closed'}"
+        f"{saw}, but could not be seen for {amount(length, 's')} from {seconds_text(unseen[0][0])} on: its listener was"
+        " closed, or no call was due, and no metric tells its state"
     )
-    return [Part(_verdict(not must_agree), because, end - start, "s", evidence=tuple(apart))]
-
-
-def _apart(lane: BreakerLane) -> list[Span]:
-    """Where tap and metric tell different stories for longer than reading a metric now and then explains. A trial is
-    over before most metrics are read: half-open counts as open here."""
-    edges = sorted({edge for span in (*lane.seen, *lane.said) for edge in (span.start, span.end)})
-    found: list[Span] = []
-    for start, end in pairwise(edges):
-        seen, said = lane.seen_at(start), lane.said_at(start)
-        if "unknown" in (seen, said) or (seen == "closed") == (said == "closed"):
-            continue
-        if found and found[-1][1] == start and (lane.seen_at(found[-1][0]) == "closed") == (seen == "closed"):
-            found[-1] = (found[-1][0], end)
-        else:
-            found.append((start, end))
-    return [(start, end) for start, end in found if end - start > _SCRAPING]
+    return Part(Verdict.INCONCLUSIVE, because, phase=phase, samples=samples, evidence=tuple(unseen))
 
 
 def _verdict(held: bool) -> Verdict:

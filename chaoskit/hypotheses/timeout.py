@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from chaoskit.hypotheses.claim import Part, finding, unknown_edge
 from chaoskit.hypotheses.words import amount, moment
 from chaoskit.interfaces import Hypothesis
+from chaoskit.model.crossings import checked_paths
 from chaoskit.model.history import History, Phase
 from chaoskit.model.observation import TapCall
 from chaoskit.model.topology import Topology
@@ -38,7 +39,8 @@ class Timeout(Hypothesis):
         {kind: timeout, edge: orders->payments, within: 500ms, orphans: 0}
 
     Limits: the deadline is met where it is within `within` plus `grace` (timers are late on a busy machine). Where a
-    tap kept only some calls, those are judged. Orphans need a caller that passes `traceparent` on.
+    tap kept only some calls, those are judged. Calls of health checks do not count. Orphans need a caller that passes
+    `traceparent` on.
     """
 
     kind: ClassVar[str] = "timeout"
@@ -73,8 +75,11 @@ class Timeout(Hypothesis):
 
     def _parts(self, history: History, phase: Phase) -> list[Part]:
         spans = tuple(history.windows.get(phase, []))
+        checks = checked_paths(history, history.topology.select_edges(self.edge))
         calls = [  # by their start: one that began in the phase may end after it
-            call for call in history.tap(self.edge).calls if any(start <= call.start < end for start, end in spans)
+            call
+            for call in history.tap(self.edge).calls
+            if any(start <= call.start < end for start, end in spans) and call.path.partition("?")[0] not in checks
         ]
         if len(calls) < _ENOUGH:
             because = f"only {len(calls)} calls crossed {self.edge} in {phase}: it takes {_ENOUGH}"

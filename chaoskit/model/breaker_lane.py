@@ -7,7 +7,9 @@
               twice as many had been out at once before), and the caller answered so many requests that chance hardly
               kept all their calls away (once in a thousand runs)
     half-open from the first call after that until the first of those calls has ended: the trial
-    unknown   the listener was closed (what was tried then is not seen), or nothing was due for QUIET seconds
+    unknown   the listener was closed (what was tried then is not seen), and on until it shows: a first call may be a
+              trial or not, and a gap that is too short without the part that nobody saw says nothing; or nothing was
+              due for QUIET seconds
     closed    otherwise
 
 What it cannot tell from a breaker: a caller that stops before it comes to the call (another dependency fails first).
@@ -73,12 +75,16 @@ class BreakerLane(msgspec.Struct, frozen=True):
         """What to draw: the tap's, and the metric's where the tap does not know."""
         found: list[BreakerSpan] = []
         for span in self.seen:
-            inside = [
-                BreakerSpan(max(one.start, span.start), min(one.end, span.end), one.state)
-                for one in self.said
-                if span.state == "unknown" and one.start < span.end and one.end > span.start
-            ]
-            found += inside or [span]
+            until = span.start
+            for one in self.said if span.state == "unknown" else ():
+                if one.start >= span.end or one.end <= span.start:
+                    continue
+                if one.start > until:
+                    found.append(BreakerSpan(until, one.start, "unknown"))
+                found.append(BreakerSpan(max(one.start, span.start), min(one.end, span.end), one.state))
+                until = found[-1].end
+            if until < span.end:
+                found.append(BreakerSpan(until, span.end, "unknown") if until > span.start else span)
         return tuple(found)
 
     def seen_at(self, at: float) -> str:
@@ -155,32 +161,64 @@ def _usual(history: History, crossing: Crossings, demand: Crossings) -> _Usual |
 
 
 def _states(crossing: Crossings, demand: Crossings, usual: _Usual, whole: Span) -> list[BreakerSpan]:
-    """Closed, open and half-open, from the gaps between calls."""
+    """Closed, open and half-open, from the gaps between calls; unknown where a closed listener leaves it open."""
     width = 0.0 if crossing.exact else SLOT
+    dark = merged(crossing.closed)
     times = [at for at in crossing.started.at if whole[0] <= at < whole[1]]
-    found: list[BreakerSpan] = []
-    closed_from = whole[0]
+    found = [BreakerSpan(whole[0], whole[0], "closed")]
     most = 0
     for at, after in zip([whole[0], *times], [*times, whole[1]], strict=True):
         most = max(most, crossing.in_flight(at))
-        gap = _open_part(crossing, demand, usual, (at if at == whole[0] else at + width, after), most)
-        if gap is None:
-            continue
-        if gap[0] > closed_from:
-            found.append(BreakerSpan(closed_from, gap[0], "closed"))
-        elif found and found[-1].end > gap[0]:  # by slots, a trial seems to last a little longer than it did
-            found[-1] = BreakerSpan(found[-1].start, gap[0], found[-1].state)
-        found.append(BreakerSpan(*gap, "open"))
-        closed_from = gap[1]
-        if gap[1] < whole[1]:
-            closed_from = max(crossing.first_end_of(gap[1], whole[1]), min(gap[1] + width, whole[1]))
-            found.append(BreakerSpan(gap[1], closed_from, "half_open"))
-    if closed_from < whole[1]:
+        begun = at if at == whole[0] else at + width
+        for start, end in _lit((begun, after), dark):
+            gap = _open_part(crossing, demand, usual, (start, end), most)
+            shown = start == begun  # else it follows on what nobody saw: it may have been open then, or not
+            if not shown and (gap is None or gap[0] > start):
+                _put(found, start, end if gap is None else gap[0], "unknown")
+            if gap is not None:
+                _put(found, *gap, "open")
+            if end == after < whole[1] and (gap is not None or not shown):
+                over = max(crossing.first_end_of(after, whole[1]), min(after + width, whole[1]))
+                if gap is not None:
+                    _put(found, after, over, "half_open")
+                else:
+                    _put(found, after, min(over, after + QUIET), "unknown")
+    ended = found[-1]
+    if ended.end < whole[1]:
         # After a trial the end may come too soon to call it open: no call that was due has crossed since.
-        due = demand.started.between(closed_from, whole[1])
-        tried = bool(found) and due and not crossing.started.between(closed_from, whole[1])
-        found.append(BreakerSpan(closed_from, whole[1], "open" if tried else "closed"))
-    return found
+        due = demand.started.between(ended.end, whole[1])
+        tried = ended.state != "closed" and due and not crossing.started.between(ended.end, whole[1])
+        last = "closed" if not tried else "unknown" if ended.state == "unknown" else "open"
+        found.append(BreakerSpan(ended.end, whole[1], last))
+    return [span for span in found if span.end > span.start]
+
+
+def _lit(gap: Span, dark: Sequence[Span]) -> list[Span]:
+    """The parts of a gap in which calls could have been seen; `dark` ascends."""
+    start, end = gap
+    parts: list[Span] = []
+    for place in range(bisect_right(dark, start, key=_end), len(dark)):
+        if dark[place][0] >= end:
+            break
+        if dark[place][0] > start:
+            parts.append((start, dark[place][0]))
+        start = dark[place][1]
+    return [*parts, (start, end)] if start < end else parts
+
+
+def _end(span: Span) -> float:
+    return span[1]
+
+
+def _put(found: list[BreakerSpan], start: float, end: float, state: str) -> None:
+    """Append a state. Between it and the one before it was closed."""
+    before = found[-1]
+    if before.end > start:  # by slots, a trial seems to last a little longer than it did
+        found[-1] = BreakerSpan(before.start, start, before.state)
+    elif before.end < start:
+        found.append(BreakerSpan(before.end, start, "closed"))
+    if end > start:
+        found.append(BreakerSpan(start, end, state))
 
 
 def _open_part(crossing: Crossings, demand: Crossings, usual: _Usual, gap: Span, most: int) -> Span | None:
@@ -209,6 +247,7 @@ def _with_unknown(spans: Sequence[BreakerSpan], crossing: Crossings, demand: Cro
     dark = list(crossing.closed)
     times = [spans[0].start, *demand.started.at, spans[-1].end] if spans else []
     dark += [(at, after) for at, after in pairwise(times) if after - at >= QUIET]
+    dark += [(span.start, span.end) for span in spans if span.state == "unknown"]
     for start, end in merged(dark):
         spans = [piece for span in spans for piece in _cut(span, start, end)]
         spans = sorted([*spans, BreakerSpan(start, end, "unknown")], key=lambda span: span.start)

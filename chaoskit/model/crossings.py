@@ -15,7 +15,7 @@ from chaoskit.model.history import History, Span
 from chaoskit.model.observation import SLOT, TapSlot
 from chaoskit.model.topology import Edge
 
-__all__ = ["Counted", "Crossings", "crossings", "demand_on"]
+__all__ = ["Counted", "Crossings", "checked_paths", "crossings", "demand_on"]
 
 
 class Counted(NamedTuple):
@@ -95,6 +95,13 @@ def demand_on(history: History, caller: str) -> Crossings:
     return crossings(history, [edge for edge in history.topology.edges if edge.callee == caller])
 
 
+def checked_paths(history: History, edges: Sequence[Edge]) -> set[str]:
+    """Paths at which the callees of these edges are only asked how they are: calls of those are no calls."""
+    called = {edge.called_service for edge in edges}
+    asked = [service for service in history.topology.services if service.name in called]
+    return {path for one in asked for path in (one.ready, one.live, one.metrics) if path}
+
+
 def crossings(history: History, edges: Sequence[Edge], of: str = "") -> Crossings:
     """Calls over these edges in the history's view (kept with it: several judges ask for the same). `of` is a glob of
     method and path such as `POST /charges*`; where the tap kept only some calls it cannot be told which they were, and
@@ -108,14 +115,7 @@ def crossings(history: History, edges: Sequence[Edge], of: str = "") -> Crossing
 
 def _crossings(history: History, edges: Sequence[Edge], of: str) -> Crossings:
     views = [history.tap(edge.name) for edge in edges]
-    checks = {
-        path
-        for edge in edges
-        for service in history.topology.services
-        if service.name == edge.called_service
-        for path in (service.ready, service.live, service.metrics)
-        if path
-    }
+    checks = checked_paths(history, edges)
     exact = not any(view.left_out for view in views)
     closed = sorted((slot.at, slot.at + SLOT) for view in views for slot in view.closed_listener)
     if exact:

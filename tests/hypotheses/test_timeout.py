@@ -61,6 +61,14 @@ def test_deadlines_are_judged(claim: Timeout, built: HistoryBuilder, verdict: Ve
     assert finding.lane == EDGE
 
 
+def test_calls_of_health_checks_have_no_deadline() -> None:
+    built = healthy()
+    for number in range(20):
+        built.call("orders->payments.1", 8.0 + number * 0.4, 2.0, method="GET", path="/health/ready?deep=1")
+    finding = CLAIM.judge(built.build())
+    assert (finding.verdict, "of 800 calls" in finding.because) == (Verdict.SUPPORTED, True), finding.because
+
+
 def test_a_timeout_without_a_deadline_is_refused() -> None:
     with pytest.raises(ValidationError, match="expected within, orphans or both"):
         Timeout(edge=EDGE)

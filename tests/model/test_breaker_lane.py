@@ -9,6 +9,7 @@ import pytest
 
 from chaoskit.model.breaker_lane import BreakerLane, breaker_lane, breaker_lanes
 from chaoskit.testing import HistoryBuilder
+from tests.hypotheses.histories import healthy
 
 EDGE = "orders->payments"
 
@@ -129,3 +130,41 @@ def test_states_follow_each_other_without_gap_or_overlap() -> None:
             spans = breaker_lane(history, EDGE).seen
             assert all(before.end == pytest.approx(after.start) for before, after in pairwise(spans))
             assert (spans[0].start, spans[-1].end) == (0.0, 24.0)
+
+
+def refused(start: float, end: float, *, back: float | None = None) -> HistoryBuilder:
+    """No call can be seen from `start` to `end`, for the listener is closed; from `back` on calls cross again."""
+    back = end if back is None else back
+    built = healthy().calls(EDGE, (start, back), rate=0).closed_listener(EDGE, (start, end))
+    return built.calls("gateway->orders", (start, back), rate=80, took=0.01, path="/checkout")
+
+
+def states(lane: BreakerLane) -> list[tuple[float, float, str]]:
+    return [(round(span.start, 1), round(span.end, 1), span.state) for span in lane.seen]
+
+
+@pytest.mark.parametrize("back", [10.0, 10.05, 10.2])
+def test_what_a_closed_listener_cuts_off_from_a_gap_is_neither_an_opening_nor_a_trial(back: float) -> None:
+    found = states(breaker_lane(refused(9.0, 10.0, back=back).build(), EDGE))
+    assert [state for _, _, state in found] == ["closed", "unknown", "closed"]
+    assert (found[0][1], found[1][1]) == (9.0, pytest.approx(back + 0.1, abs=0.06))
+
+
+def test_what_is_seen_after_a_closed_listener_is_enough_by_itself() -> None:
+    built = refused(9.0, 10.0, back=11.2)
+    built.call("orders->payments.1", 11.0, 0.2)
+    assert states(breaker_lane(built.build(), EDGE)) == [
+        (0.0, 9.0, "closed"), (9.0, 10.0, "unknown"), (10.0, 11.0, "open"), (11.0, 11.2, "half_open"),
+        (11.2, 24.0, "closed"),
+    ]  # fmt: skip
+
+
+def test_a_listener_that_opens_and_closes_in_the_middle_of_a_gap_leaves_it_unknown() -> None:
+    built = refused(9.0, 9.8, back=11.0).closed_listener(EDGE, (9.9, 11.0))
+    assert [state for _, _, state in states(breaker_lane(built.build(), EDGE))] == ["closed", "unknown", "closed"]
+
+
+def test_where_the_metric_begins_late_what_was_before_stays_unknown() -> None:
+    lane = breaker_lane(refused(9.0, 12.0).breaker(EDGE, 10.0, "open").breaker(EDGE, 11.0, "unknown").build(), EDGE)
+    spans = [(span.start, round(span.end, 1), span.state) for span in lane.spans if span.state != "closed"]
+    assert spans == [(9.0, 10.0, "unknown"), (10.0, 11.0, "open"), (11.0, 12.1, "unknown")]
