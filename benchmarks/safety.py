@@ -319,15 +319,32 @@ def segments(creators: set[int]) -> int:
     return sum(int(row[4]) in creators for row in rows)
 
 
+def victim() -> Path:
+    """A folder with the target and its experiment."""
+    folder = Path(tempfile.mkdtemp(prefix="chaoskit-safety-"))
+    (folder / "targets" / "victim").mkdir(parents=True)
+    (folder / "tmp").mkdir()
+    (folder / "targets" / "victim" / "service.py").write_text(SERVICE)
+    (folder / "targets" / "victim" / "target.yaml").write_text(TARGET)
+    (folder / "experiment.yaml").write_text(EXPERIMENT)
+    return folder
+
+
+def build_images() -> None:
+    """Let one run come to its end: a build that is cut short leaves layers in the engine's cache, as any does."""
+    folder = victim()
+    try:
+        command = [sys.executable, "-m", "chaoskit", "run", "experiment.yaml", "--quiet", "--deployer", "docker"]
+        env = {**os.environ, "CHAOSKIT_STATE": str(folder / "state"), "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, cwd=folder, env=env, check=False, capture_output=True)
+    finally:
+        shutil.rmtree(folder)
+
+
 def carried_out(number: int, mode: str, asked: argparse.Namespace) -> tuple[bool, float, Counter[str]]:
     """One trial: whether its run was still going on when harm came, seconds until nothing was left, and what was."""
-    folder = Path(tempfile.mkdtemp(prefix="chaoskit-safety-"))
+    folder = victim()
     try:
-        (folder / "targets" / "victim").mkdir(parents=True)
-        (folder / "tmp").mkdir()
-        (folder / "targets" / "victim" / "service.py").write_text(SERVICE)
-        (folder / "targets" / "victim" / "target.yaml").write_text(TARGET)
-        (folder / "experiment.yaml").write_text(EXPERIMENT)
         trial = Trial(mode, folder, random.Random(f"{asked.seed}/{number}"), asked.toxiproxy, asked.deployer)
         seconds, remains = trial.run()
         if remains:
@@ -355,6 +372,8 @@ def main() -> int:
     """Runs that were over before harm came."""
     left: dict[str, Counter[str]] = {mode: Counter() for mode in modes}
     numbers = itertools.count()
+    if asked.deployer == "docker":
+        build_images()
     with ThreadPoolExecutor(asked.jobs) as pool:
         going: dict[Future[tuple[bool, float, Counter[str]]], str] = {}
         while True:
