@@ -1,6 +1,7 @@
-"""What can be known to fail before anything starts: names, files, the blast radius, the deployer's powers, samples.
+"""What can be known to fail before anything starts: names, files, the blast radius, the deployer's powers, what faults
+find on this machine, samples.
 
-Pure functions of an experiment, its target, and which files are there. Paths are those of the file, so that `reading`
+Pure functions of an experiment, its target, and what is there. Paths are those of the file, so that `reading`
 can say the line.
 """
 
@@ -112,6 +113,8 @@ class _Checks:
                 yield Mistake((*path, "kind"), f"{what}; {self.experiment.deployer} cannot", hint)
             else:
                 yield from self._powers(path, fault, deployer)
+                for key, message in fault.obstacles(deployer):
+                    yield Mistake((*path, *_steps(key)), *_split(message))
         if self.target is not None and "deployer" not in self.doubtful:
             yield from self._ways(deployer, known)
 

@@ -345,6 +345,8 @@ class Deployer(Setting, ABC):
     """What faults may need: `kill`, `pause`, …; checked before anything starts."""
     takes: ClassVar[frozenset[str]] = frozenset({"provides", "run", "url"})
     """Ways of a service that it can put up, each a key of `ServiceSpec`; checked before anything starts."""
+    as_processes: ClassVar[bool] = False
+    """Whether services are processes of ours, beside us in our cgroup and on our disks."""
 
     @classmethod
     def able(cls, service: ServiceSpec) -> frozenset[str]:
@@ -436,8 +438,14 @@ class Fault(Setting, ABC):
     def says(self) -> str:
         """What it does in words: `latency +50 ms`."""
 
-    def uses(self) -> str:
-        """By what means of this machine it acts, for `plan`: `cgroup v2 (cpu)`; empty where that needs no saying."""
+    def obstacles(self, deployer: type[Deployer]) -> Sequence[tuple[str, str]]:
+        """What on this machine keeps it from working on what that deployer puts up, as `check` says it: a folder that
+        is not there, no cgroup. Asked before anything starts."""
+        return ()
+
+    def uses(self, deployer: type[Deployer]) -> str:
+        """By what means of this machine it acts on what that deployer puts up, for `plan`: `cgroup v2 (cpu)`; empty
+        where that needs no saying."""
         return ""
 
     @abstractmethod

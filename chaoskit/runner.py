@@ -21,7 +21,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from chaoskit.abort import AbortWatch
-from chaoskit.errors import CouldNotTell, UsageError
+from chaoskit.errors import CouldNotRun, CouldNotTell, UsageError
 from chaoskit.experiment import Experiment
 from chaoskit.gates import (
     clock_gate,
@@ -142,6 +142,9 @@ class _Runner:
                     f"fault {fault.id or fault.kind!r} needs a deployer that can {', '.join(sorted(missing))};"
                     f" {self.deployer.kind!r} cannot"
                 )
+            for _, obstacle in fault.obstacles(type(self.deployer)):
+                what, _, hint = obstacle.partition("; ")
+                raise CouldNotRun(f"fault {fault.id or fault.kind!r}: {what}", hint=hint)
         refused = set(self.experiment.allow_hosts) - set(self.asked.allow_hosts)
         if refused:
             raise UsageError(
@@ -249,6 +252,7 @@ class _Runner:
                 stage.will_undo(arranged)
                 self._arranged.append(arranged)
             fault.arrange(system)
+            fault.undo(system)  # creates nothing: what cannot be done to these processes is told before the load
 
     _preparing: threading.Thread
     driver: LoadDriver | None = None

@@ -134,6 +134,21 @@ def test_a_good_experiment_is_read(tmp_path: Path) -> None:
         ("phases:", "abort_when: p95 of pgae > 1s for 2s\nphases:", "no request 'pgae' in the load"),
         ("phases:", "abort_when: 5\nphases:", "abort_when: expected a list, not 5"),
         (
+            "{kind: latency, on: web->api, add: 100ms}",
+            "{kind: disk_full, on: db, path: /there/is/none}",
+            "it.yaml:13:37: faults[0].path: /there/is/none is no folder that we may write to",
+        ),
+        (
+            "{kind: latency, on: web->api, add: 100ms}",
+            "{kind: io_slow, on: db, rate: 100KB/s, path: /there/is/none}",
+            "faults[0].path: /there/is/none: No such file or directory",
+        ),
+        (
+            "{kind: latency, on: web->api, add: 100ms}",
+            "{kind: disk_full, on: api.1, path: /}\ndeployer: docker",
+            "it.yaml:13:12: faults[0].kind: disk_full fills a filesystem of this machine",
+        ),
+        (
             "faults:\n  - {kind: latency, on: web->api, add: 100ms}",
             "faults: latency",
             "faults: expected a list, not 'latency'",

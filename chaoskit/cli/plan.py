@@ -139,10 +139,13 @@ def _load(experiment: Experiment) -> Iterator[str]:
 
 
 def _faults(experiment: Experiment, target: Target) -> Iterator[str]:
+    from chaoskit.registry import find
+
     topology = target.topology()
+    deployer = find("deployers", experiment.deployer)
     for fault in experiment.faults:
         touched = [edge.name for edge in fault.edges(topology)] or fault.replicas(topology)
-        means = f", by {fault.uses()}" if fault.uses() else ""
+        means = f", by {by}" if (by := fault.uses(deployer)) else ""
         yield f"{fault.id}: {fault.says()} on {', '.join(touched)}{means}"
 
 

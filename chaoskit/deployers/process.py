@@ -97,6 +97,7 @@ class Process(Deployer):
 
     kind = "process"
     can: ClassVar[frozenset[str]] = frozenset({"kill", "limit", "pause"})
+    as_processes: ClassVar[bool] = True
 
     _up: _Up | None = PrivateAttr(default=None)
 

@@ -15,11 +15,11 @@ from pydantic import Field
 from chaoskit.errors import CouldNotRun, UndoError
 from chaoskit.faults.edge import toxic_name
 from chaoskit.faults.evidence import Bite, size_text
-from chaoskit.faults.limits import Group, find_group, group_undo
+from chaoskit.faults.limits import Group, group_undo
 from chaoskit.faults.network import ByteRate
 from chaoskit.faults.resource import ResourceFault
 from chaoskit.faults.service import ServiceFault, Watched, strain_bite
-from chaoskit.interfaces import ReplicaControl, System, UndoOwner
+from chaoskit.interfaces import Deployer, ReplicaControl, System, UndoOwner
 from chaoskit.journal import state_folder
 from chaoskit.model.undo import Undo
 from chaoskit.model.units import Size
@@ -32,9 +32,12 @@ _PIECE = 2**20
 def disk_of(path: Path, *, root: Path = Path("/")) -> str:
     """`major:minor` of the whole disk that `path` lies on: limits are of disks, not of their partitions.
 
-    Raises CouldNotRun where it lies on none (memory, a network, an overlay). `root` is for tests.
+    Raises CouldNotRun where it lies on none (memory, a network, an overlay), or is not there. `root` is for tests.
     """
-    device = path.stat().st_dev
+    try:
+        device = path.stat().st_dev
+    except OSError as error:
+        raise CouldNotRun(f"{path}: {error.strerror}") from error
     number = f"{os.major(device)}:{os.minor(device)}"
     entry = root / "sys/dev/block" / number
     if not entry.exists():
@@ -62,6 +65,7 @@ class IoSlow(ResourceFault):
     """
 
     kind: ClassVar[str] = "io_slow"
+    controllers: ClassVar[tuple[str, ...]] = ("blkio", "io")
 
     rate: ByteRate = Field(ge=1000)
     """Bytes per second, of reads and of writes."""
@@ -71,21 +75,35 @@ class IoSlow(ResourceFault):
     def says(self) -> str:
         return f"disk held to {size_text(self.rate)}/s"
 
-    def uses(self) -> str:
-        group = find_group("blkio", os.getpid(), "") or find_group("io", os.getpid(), "")
-        return f"cgroup v{group.version} (block devices)" if group is not None else "nothing: there is no cgroup to use"
+    def obstacles(self, deployer: type[Deployer]) -> Sequence[tuple[str, str]]:
+        found = [*super().obstacles(deployer)]
+        if not found and self.no_group(deployer):
+            found.append(("kind", "there is no cgroup for block devices that we may use here"))
+        if self.path:
+            try:
+                disk_of(Path(self.path))
+            except CouldNotRun as error:
+                found.append(("path", error.message))
+        return found
+
+    def uses(self, deployer: type[Deployer]) -> str:
+        return self.by_group(deployer, "block devices")
+
+    def _disk(self, system: System) -> str:
+        return disk_of(Path(self.path) if self.path else system.folder)
 
     def _group(self, system: System, replica: ReplicaControl) -> Group:
-        group = self.group(system, replica, "blkio") or self.group(system, replica, "io")
+        group = self.group(system, replica)
         if group is None:
             raise CouldNotRun(f"io_slow on {replica.name}: there is no cgroup for block devices that we may use here")
         return group
 
     def undo(self, system: System) -> Sequence[Undo]:
+        self._disk(system)  # told now where there is none, not when it is to be slowed down
         return [group_undo(self._group(system, replica)) for replica in self.controls(system)]
 
     def inject(self, system: System) -> None:
-        disk = disk_of(Path(self.path) if self.path else system.folder)
+        disk = self._disk(system)
         v1 = {f"blkio.throttle.{way}_bps_device": f"{disk} {int(self.rate)}" for way in ("read", "write")}
         for replica in self.controls(system):
             group = self._group(system, replica)
@@ -101,7 +119,8 @@ class DiskFull(ServiceFault):
 
     What it does
         Fills the filesystem of `path` with a file of ours, but for `leave` bytes. Only a filesystem of its own is ever
-        filled: never the one of the system, of temporary files, of the run's folder or of the journal.
+        filled: never the one of the system, of temporary files, of the run's folder or of the journal. Only of services
+        that run as processes: what containers write to is not where `path` leads on this machine.
 
     What it reveals
         Logs that stop a service, databases that do not come up again, half-written files that are taken for whole.
@@ -114,6 +133,7 @@ class DiskFull(ServiceFault):
     """
 
     kind: ClassVar[str] = "disk_full"
+    needs: ClassVar[frozenset[str]] = frozenset({"limit"})
 
     path: str
     """A folder on the filesystem that is filled."""
@@ -123,20 +143,37 @@ class DiskFull(ServiceFault):
     def says(self) -> str:
         return f"disk of {self.path} full" + (f" but for {size_text(self.leave)}" if self.leave else "")
 
+    def obstacles(self, deployer: type[Deployer]) -> Sequence[tuple[str, str]]:
+        if not deployer.as_processes:
+            what = f"disk_full fills a filesystem of this machine, and not one of a container ({deployer.kind})"
+            return [("kind", f"{what}; deployer: process can")]
+        unfit = self._unfit()
+        return [("path", "; ".join(unfit))] if unfit else ()
+
+    def uses(self, deployer: type[Deployer]) -> str:  # noqa: ARG002 - it only ever goes for processes
+        left = os.statvfs(self.path)
+        return f"a file there ({size_text(left.f_bavail * left.f_frsize)} are free now)"
+
     def _balloon(self, system: System) -> Path:
         return Path(self.path).absolute() / f"{toxic_name(system, self.id)}.balloon"
 
-    def _check_place(self, system: System) -> None:
+    def _unfit(self, *others: Path) -> tuple[str, str] | None:
+        """Why its folder must not be filled, and what to do; `others` must not be either."""
         folder = Path(self.path)
-        if not folder.is_dir():
-            raise CouldNotRun(f"disk_full: {folder} is no folder")
-        ours = {Path("/"), Path(tempfile.gettempdir()), system.folder, state_folder().parent, Path.home()}
+        if not (os.access(folder, os.W_OK | os.X_OK) and folder.is_dir()):
+            return f"{folder} is no folder that we may write to", "its filesystem must be there before the run"
+        ours = (Path("/"), Path(tempfile.gettempdir()), state_folder().parent, Path.home(), *others)
         taken = {place.stat().st_dev: place for place in ours if place.exists()}
-        if (place := taken.get(folder.stat().st_dev)) is not None:
-            raise CouldNotRun(
-                f"disk_full: {folder} is on the same filesystem as {place}, which must not be filled",
-                hint="give the service a small filesystem of its own, such as a tmpfs",
-            )
+        if (place := taken.get(folder.stat().st_dev)) is None:
+            return None
+        return (
+            f"{folder} is on the same filesystem as {place}, which must not be filled",
+            "give the service a small filesystem of its own, such as a tmpfs",
+        )
+
+    def _check_place(self, system: System) -> None:
+        if unfit := self._unfit(system.folder):
+            raise CouldNotRun(f"disk_full: {unfit[0]}", hint=unfit[1])
 
     def undo(self, system: System) -> Sequence[Undo]:
         self._check_place(system)

@@ -37,6 +37,7 @@ __all__ = [
     "identities",
     "limit_undo",
     "lower_limit",
+    "our_group",
 ]
 
 
@@ -128,6 +129,12 @@ def find_group(controller: str, pid: int, name: str, *, root: Path = Path("/")) 
                 if controller in (parent / "cgroup.subtree_control").read_text().split() and os.access(parent, os.W_OK):
                     return Group(2, parent / name, home)
     return None
+
+
+def our_group(*controllers: str) -> Group | None:
+    """A group as processes that we start would find it, by the first of these controllers that is at hand."""
+    found = (find_group(controller, os.getpid(), "") for controller in controllers)
+    return next((group for group in found if group is not None), None)
 
 
 def _below(path: str, inside: str) -> str:

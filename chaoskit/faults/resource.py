@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import platform
 import resource
 import time
 from collections.abc import Iterable, Sequence
@@ -23,9 +23,10 @@ from chaoskit.faults.limits import (
     group_undo,
     limit_undo,
     lower_limit,
+    our_group,
 )
 from chaoskit.faults.service import ServiceFault, Watched, strain_bite
-from chaoskit.interfaces import ReplicaControl, System
+from chaoskit.interfaces import Deployer, ReplicaControl, System
 from chaoskit.model.undo import Undo
 from chaoskit.model.units import Share, Size
 
@@ -39,6 +40,24 @@ class ResourceFault(ServiceFault):
     """Base of faults that limit running processes on this machine."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"limit"})
+    controllers: ClassVar[tuple[str, ...]] = ()
+    """Of cgroups, those that it can use: v1's name first where v2 has another."""
+
+    def obstacles(self, deployer: type[Deployer]) -> Sequence[tuple[str, str]]:  # noqa: ARG002 - kinds look at it
+        if platform.system() != "Linux":
+            return [("kind", f"{self.kind} limits running processes, which needs Linux")]
+        return ()
+
+    def no_group(self, deployer: type[Deployer]) -> bool:
+        """Whether it is known that there will be no cgroup: containers have one each, which nobody knows before."""
+        return deployer.as_processes and our_group(*self.controllers) is None
+
+    def by_group(self, deployer: type[Deployer], what: str, otherwise: str = "") -> str:
+        """`uses`, where a cgroup is taken if there is one."""
+        if not deployer.as_processes:
+            return f"a cgroup ({what}) beside that of each container" + (f", else {otherwise}" if otherwise else "")
+        group = our_group(*self.controllers)
+        return f"cgroup v{group.version} ({what})" if group is not None else otherwise
 
     def pids(self, replica: ReplicaControl) -> list[int]:
         """Raises CouldNotRun where its processes cannot be seen."""
@@ -47,10 +66,11 @@ class ResourceFault(ServiceFault):
             raise CouldNotRun(f"{self.kind} on {replica.name}: its processes are not on this machine, or it is down")
         return pids
 
-    def group(self, system: System, replica: ReplicaControl, controller: str) -> Group | None:
+    def group(self, system: System, replica: ReplicaControl) -> Group | None:
         """The cgroup to use for one replica; None where there is none to be had."""
-        name = f"{toxic_name(system, self.id)}-{replica.name}"
-        return find_group(controller, self.pids(replica)[0], name)
+        name, pid = f"{toxic_name(system, self.id)}-{replica.name}", self.pids(replica)[0]
+        found = (find_group(controller, pid, name) for controller in self.controllers)
+        return next((group for group in found if group is not None), None)
 
 
 class Cpu(ResourceFault):
@@ -74,6 +94,7 @@ class Cpu(ResourceFault):
     """
 
     kind: ClassVar[str] = "cpu"
+    controllers: ClassVar[tuple[str, ...]] = ("cpu",)
 
     to: Share | None = Field(default=None, gt=0.0)
     """Share of one core that is left."""
@@ -93,11 +114,19 @@ class Cpu(ResourceFault):
             raise ValueError("expected to: 10% (a share of a core) or hog: 4 (busy neighbours)")
         return self
 
-    def uses(self) -> str:
+    def obstacles(self, deployer: type[Deployer]) -> Sequence[tuple[str, str]]:
+        found = super().obstacles(deployer)
+        if not found and self.hog is None and self.by == "cgroup" and self.no_group(deployer):
+            return [("by", "there is no cgroup (cpu) that we may use here; by: signals does without")]
+        return found
+
+    def uses(self, deployer: type[Deployer]) -> str:
         if self.hog is not None:
             return "busy processes, and sched_setaffinity"
-        group = find_group("cpu", os.getpid(), "") if self.by != "signals" else None
-        return f"cgroup v{group.version} (cpu)" if group is not None else "SIGSTOP and SIGCONT by turns"
+        turns = "SIGSTOP and SIGCONT by turns"
+        if self.by == "signals":
+            return turns
+        return self.by_group(deployer, "cpu", turns if self.by == "auto" else "")
 
     def undo(self, system: System) -> Sequence[Undo]:
         return [self._undo_one(system, replica) for replica in self.controls(system)]
@@ -114,7 +143,7 @@ class Cpu(ResourceFault):
         return duty_undo(replica.name, self.pids(replica))
 
     def _group(self, system: System, replica: ReplicaControl) -> Group | None:
-        group = self.group(system, replica, "cpu") if self.by != "signals" else None
+        group = self.group(system, replica) if self.by != "signals" else None
         if group is None and self.by == "cgroup":
             raise CouldNotRun(f"cpu on {replica.name}: there is no cgroup that we may use here", hint="by: signals")
         return group
@@ -161,6 +190,7 @@ class Memory(ResourceFault):
     """
 
     kind: ClassVar[str] = "memory"
+    controllers: ClassVar[tuple[str, ...]] = ("memory",)
     needs: ClassVar[frozenset[str]] = frozenset({"kill", "limit"})
 
     more: Size = Field(ge=0)
@@ -171,9 +201,17 @@ class Memory(ResourceFault):
     def says(self) -> str:
         return f"memory held to {size_text(self.more)} more"
 
-    def uses(self) -> str:
-        group = find_group("memory", os.getpid(), "") if self.by != "limit" else None
-        return f"cgroup v{group.version} (memory)" if group is not None else "prlimit (RLIMIT_DATA)"
+    def obstacles(self, deployer: type[Deployer]) -> Sequence[tuple[str, str]]:
+        found = super().obstacles(deployer)
+        if not found and self.by == "cgroup" and self.no_group(deployer):
+            return [("by", "there is no cgroup (memory) that we may use here; by: limit does without")]
+        return found
+
+    def uses(self, deployer: type[Deployer]) -> str:
+        limit = "prlimit (RLIMIT_DATA)"
+        if self.by == "limit":
+            return limit
+        return self.by_group(deployer, "memory", limit if self.by == "auto" else "")
 
     def undo(self, system: System) -> Sequence[Undo]:
         found = []
@@ -184,7 +222,7 @@ class Memory(ResourceFault):
         return found
 
     def _group(self, system: System, replica: ReplicaControl) -> Group | None:
-        group = self.group(system, replica, "memory") if self.by != "limit" else None
+        group = self.group(system, replica) if self.by != "limit" else None
         if group is None and self.by == "cgroup":
             raise CouldNotRun(f"memory on {replica.name}: there is no cgroup that we may use here", hint="by: limit")
         return group
@@ -233,7 +271,7 @@ class Descriptors(ResourceFault):
     def says(self) -> str:
         return f"{self.left or 'no'} descriptors left"
 
-    def uses(self) -> str:
+    def uses(self, deployer: type[Deployer]) -> str:  # noqa: ARG002 - the same for all of them
         return "prlimit (RLIMIT_NOFILE)"
 
     def undo(self, system: System) -> Sequence[Undo]:

@@ -35,6 +35,14 @@ def test_it_shows_when_what_happens_and_what_runs(chaoskit: Callable[..., Said],
     assert not (here / "reports").exists()
 
 
+def test_it_says_by_what_means_of_which_machine(chaoskit: Callable[..., Said], here: Path) -> None:
+    fault = ("{kind: latency, on: web->api, add: 100ms}", "{kind: cpu, on: api.1, to: 10%}")
+    write(here, fault, ("[web->api]", "[api]"))
+    assert "cpu: cpu held to 10% of a core on api.1, by " in chaoskit("plan", "it.yaml").out
+    said = chaoskit("plan", "it.yaml", "--deployer", "docker")
+    assert "on api.1, by a cgroup (cpu) beside that of each container, else SIGSTOP" in said.out, said
+
+
 def test_a_variant_that_is_not_there_is_said(chaoskit: Callable[..., Said], here: Path) -> None:
     write(here)
     code, _, err = chaoskit("plan", "it.yaml", "--variant", "hasti")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import tempfile
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +82,21 @@ def test_a_service_that_never_gets_ready_is_given_up_at_its_deadline(
     assert code == 4, out + err
     assert "back" in err and "thinking" in err and "ready" in err
     gone_within(3.0, command.run_ids())
+
+
+@pytest.mark.skipif(not os.path.ismount("/dev/shm"), reason="/dev/shm is no filesystem of its own")
+def test_what_only_a_running_target_shows_to_be_impossible_is_told_before_the_load(
+    chaoskit: Callable[..., Command], target: Callable[..., Path]
+) -> None:
+    file = target(f"python {HERE / 'targets' / 'tiny' / 'service.py'} {{host}} {{port}}")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as shared:  # more stays free than there is: nothing can be filled
+        fault = f"{{kind: disk_full, on: back, path: {shared}, leave: 9999GB}}"
+        text = file.read_text().replace("{kind: latency, on: front->back, add: 50ms}", fault)
+        file.write_text(text.replace("[front->back]", "[back]"))
+        code, out, err = chaoskit("run", str(file), "--quiet", "--store", f"{shared}/reports").finish(60.0)
+        assert code == 4, out + err
+        assert "the same filesystem" in err and "must not be filled" in err
+        assert not any('"warmup"' in path.read_text() for path in Path(shared).rglob("history.jsonl"))
 
 
 def test_a_toxiproxy_that_is_not_there_is_said(chaoskit: Callable[..., Command]) -> None:

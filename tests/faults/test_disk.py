@@ -7,8 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from chaoskit.deployers.docker import Docker
+from chaoskit.deployers.external import External
+from chaoskit.deployers.process import Process
 from chaoskit.errors import CouldNotRun, UndoError
+from chaoskit.faults import limits
 from chaoskit.faults.disk import BalloonUndo, DiskFull, IoSlow, disk_of
+from chaoskit.faults.limits import Group
 from chaoskit.model.undo import Undo
 from chaoskit.testing import FakeSystem, HistoryBuilder
 
@@ -63,6 +68,41 @@ def test_no_disk_that_others_need_is_ever_filled(tmp_path: Path) -> None:
             fault.inject(system)
     with pytest.raises(CouldNotRun, match="is no folder"):
         DiskFull(id="disk_full", on="orders", path="/nowhere").undo(system)
+
+
+def test_what_cannot_be_filled_is_known_before_the_run(small: Path, tmp_path: Path) -> None:
+    def full(path: Path | str) -> DiskFull:
+        return DiskFull(id="disk_full", on="orders", path=str(path))
+
+    assert not full(small).obstacles(Process)
+    assert full(small).uses(Process).startswith("a file there (4.")
+    (tmp_path / "file").touch()
+    for path, because in (("/there/is/none", "is no folder"), (tmp_path / "file", "is no folder"), ("/", "filled")):
+        [(key, message)] = full(path).obstacles(Process)
+        assert key == "path" and because in message
+    for deployer in (Docker, External):
+        [(key, message)] = full(small).obstacles(deployer)
+        assert key == "kind" and f"({deployer.kind})" in message
+
+
+def test_what_cannot_be_slowed_down_is_known_before_the_run(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "find_group", lambda *_: Group(1, tmp_path / "ours", tmp_path))
+    assert IoSlow(on="postgres", rate="100KB/s").uses(Process) == "cgroup v1 (block devices)"
+    assert not IoSlow(on="postgres", rate="100KB/s").obstacles(Process)
+    for path in (small, Path("/there/is/none")):
+        [(key, message)] = IoSlow(on="postgres", rate="100KB/s", path=str(path)).obstacles(Process)
+        assert key == "path" and str(path) in message
+    monkeypatch.setattr(limits, "find_group", lambda *_: None)
+    [(key, message)] = IoSlow(on="postgres", rate="100KB/s").obstacles(Process)
+    assert key == "kind" and "no cgroup" in message
+    assert not IoSlow(on="postgres", rate="100KB/s").obstacles(Docker), "nobody knows before they are up"
+
+
+def test_a_disk_that_cannot_be_slowed_down_is_told_with_the_undo_not_later(small: Path) -> None:
+    with pytest.raises(CouldNotRun, match="lies on no disk"):
+        IoSlow(id="it", on="postgres", rate="100KB/s").undo(FakeSystem(folder=small))
 
 
 def test_an_undo_removes_nothing_but_files_of_ours(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import resource
 import shutil
 import signal
@@ -14,7 +15,11 @@ import msgspec
 import pytest
 from pydantic import ValidationError
 
+from chaoskit.deployers.docker import Docker
+from chaoskit.deployers.external import External
+from chaoskit.deployers.process import Process
 from chaoskit.errors import UndoError
+from chaoskit.faults import limits
 from chaoskit.faults.hogs import HOG_MARK, HogUndo, hog_undo, start_hogs
 from chaoskit.faults.limits import (
     DutyUndo,
@@ -195,11 +200,61 @@ def test_starving_bit_where_it_exited_failed_its_checks_or_its_callers() -> None
         assert fault.trace(usual().calls(EDGE, "fault", rate=20, took=0.05, failures={"status 500": 0.3}).build()).bit
 
 
-def test_what_is_used_is_told_before_the_run() -> None:
-    assert Cpu(on="payments", to="10%", by="signals").uses() == "SIGSTOP and SIGCONT by turns"
-    assert Cpu(on="payments", to="10%").uses()
-    assert Memory(on="payments", more="1MB", by="limit").uses() == "prlimit (RLIMIT_DATA)"
-    assert Descriptors(on="payments").uses() == "prlimit (RLIMIT_NOFILE)"
+CPU, MEMORY = Cpu(on="payments", to="10%"), Memory(on="payments", more="1MB")
+
+
+@pytest.fixture
+def grouped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with cgroups that we may write."""
+    monkeypatch.setattr(limits, "find_group", lambda *_: Group(2, Path("/x/ours"), Path("/x/home")))
+
+
+@pytest.fixture
+def ungrouped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without."""
+    monkeypatch.setattr(limits, "find_group", lambda *_: None)
+
+
+def by(fault: Cpu | Memory, way: str) -> Cpu | Memory:
+    return fault.model_copy(update={"by": way})
+
+
+@pytest.mark.usefixtures("grouped")
+def test_a_cgroup_is_used_where_there_is_one() -> None:
+    assert CPU.uses(Process) == by(CPU, "cgroup").uses(Process) == "cgroup v2 (cpu)"
+    assert MEMORY.uses(Process) == by(MEMORY, "cgroup").uses(Process) == "cgroup v2 (memory)"
+    assert by(CPU, "signals").uses(Process) == "SIGSTOP and SIGCONT by turns"
+    assert by(MEMORY, "limit").uses(Process) == "prlimit (RLIMIT_DATA)"
+    assert Descriptors(on="payments").uses(Process) == "prlimit (RLIMIT_NOFILE)"
+    assert not any(fault.obstacles(Process) for fault in (CPU, MEMORY, by(CPU, "cgroup"), by(MEMORY, "cgroup")))
+
+
+@pytest.mark.usefixtures("ungrouped")
+def test_without_one_others_are_used_and_what_asks_for_one_is_refused() -> None:
+    assert CPU.uses(Process) == "SIGSTOP and SIGCONT by turns" and not CPU.obstacles(Process)
+    assert MEMORY.uses(Process) == "prlimit (RLIMIT_DATA)" and not MEMORY.obstacles(Process)
+    for fault, other in ((CPU, "signals"), (MEMORY, "limit")):
+        [(key, message)] = by(fault, "cgroup").obstacles(Process)
+        assert key == "by" and "no cgroup" in message and f"by: {other}" in message
+        assert not by(fault, other).obstacles(Process)
+    assert not Cpu(on="payments", hog=2, by="cgroup").obstacles(Process), "neighbours need none"
+
+
+@pytest.mark.usefixtures("ungrouped")
+def test_of_containers_nobody_knows_before_they_are_up() -> None:
+    for deployer in (Docker, External):
+        for fault in (CPU, MEMORY, by(CPU, "cgroup")):
+            assert "beside that of each container" in fault.uses(deployer)
+            assert not fault.obstacles(deployer)
+        assert CPU.uses(deployer).endswith("else SIGSTOP and SIGCONT by turns")
+        assert "SIGSTOP" not in by(CPU, "cgroup").uses(deployer)
+
+
+def test_elsewhere_than_on_linux_nothing_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    for fault in (CPU, MEMORY, Descriptors(on="payments")):
+        [(key, message)] = fault.obstacles(Process)
+        assert key == "kind" and "needs Linux" in message
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no process can be kept on a core here")
