@@ -1,11 +1,18 @@
-"""The system as a graph: replicas in columns from the load to what they lean on, edges coloured by what happened."""
+"""The system as a graph: replicas in columns from the load to what they lean on, edges coloured by what happened.
+
+Laid out as Sugiyama, Tagawa and Toda do (1981): columns by the longest way from the load, an edge that skips columns
+goes through a place of its own in each, and places are ordered by those of their callers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple, TypeAlias
 
 from chaoskit.model.topology import LOAD, Topology
+from chaoskit.reporters.graph_notes import Curve, Point, note_places
 
 __all__ = ["Box", "EdgeState", "Graph", "Wire", "draw"]
 
@@ -13,8 +20,18 @@ MOST_REPLICAS = 4
 """A service with more is one box."""
 
 BOX_HEIGHT = 38.0
-NOTE = 0.68
-"""Where on its line a note stands: nearer to the callee, where lines are apart."""
+
+
+class _Bend(NamedTuple):
+    """Where an edge passes a column that it skips."""
+
+    caller: str
+    callee: str
+    column: int
+
+
+_Spot: TypeAlias = str | _Bend
+"""A box, or a bend."""
 
 
 @dataclass(frozen=True)
@@ -70,23 +87,12 @@ def draw(
     `states` by edge name, `looks` (broken, hurt) by replica name; what is missing is fine.
     """
     shown = _boxes(topology)
-    wires = _joined(topology, shown, states)
-    layers = _layers(list(dict.fromkeys(shown.values())), [(one, other) for one, other, _ in wires])
-    widest = max(len(layer) for layer in layers)
-    if upright:
-        width = max(96.0, min(118.0, 340.0 / widest - 8.0))
-        size = (max(340.0, widest * (width + 8.0)), len(layers) * 96.0 - 96.0 + BOX_HEIGHT + 16.0)
-    else:
-        width = 124.0
-        size = (len(layers) * 232.0 - 232.0 + width + 16.0, max(widest * 60.0, 90.0))
-    place: dict[str, tuple[float, float]] = {}
-    for number, layer in enumerate(layers):
-        for index, name in enumerate(layer):
-            share = (index + 0.5) / len(layer)
-            if upright:
-                place[name] = (size[0] * share, 8.0 + BOX_HEIGHT / 2 + number * 96.0)
-            else:
-                place[name] = (8.0 + width / 2 + number * 232.0, size[1] * share)
+    states_of = _joined(topology, shown, states)
+    columns, ways = _columns(list(dict.fromkeys(shown.values())), list(states_of))
+    width = _width(columns) if upright else 124.0
+    sizes = _Sizes(BOX_HEIGHT, 96.0, width + 8.0, 22.0, 340.0) if upright else _Sizes(width, 232.0, 60.0, 28.0, 90.0)
+    place, (deep, across) = _places(columns, sizes)
+    size = _turned((deep, across), upright)
     about = {service.name: service.provides for service in topology.services}
     boxes = tuple(
         Box(
@@ -94,11 +100,62 @@ def draw(
             _look(name, shown, looks),
             x - width / 2, y - BOX_HEIGHT / 2, width, BOX_HEIGHT,
         )
-        for name, (x, y) in place.items()
+        for name, (x, y) in ((spot, _turned(at, upright)) for spot, at in place.items() if isinstance(spot, str))
     )  # fmt: skip
-    drawn = tuple(_wire(one, other, state, place, width, upright) for one, other, state in wires)
-    order = {"fine": 0, "unused": 0, "unknown": 1, "hurt": 2, "broken": 3}
-    return Graph(size[0], size[1], boxes, tuple(sorted(drawn, key=lambda wire: order[wire.look])))
+    curves = {
+        key: [_turn(curve, upright) for curve in _curves(way, place, sizes.along / 2)] for key, way in ways.items()
+    }
+    rank = {"broken": 0, "hurt": 1, "unknown": 2, "unused": 3, "fine": 4}
+    worst = sorted(states_of.items(), key=lambda item: rank[item[1].look])
+    corners = [((box.x, box.y), (box.x + box.width, box.y + box.height)) for box in boxes]
+    places = note_places([state.note for _, state in worst], [curves[edge] for edge, _ in worst], corners, size)
+    wires = [
+        Wire("->".join(edge), state.look, _path(curves[edge]), state.note, *at)
+        for (edge, state), at in zip(worst, places, strict=True)
+    ]
+    return Graph(size[0], size[1], boxes, tuple(reversed(wires)))  # the worst is painted last, above the others
+
+
+class _Sizes(NamedTuple):
+    """Of a box along the edges, from column to column, across for a box and for a bend, and across at least."""
+
+    along: float
+    apart: float
+    box: float
+    bend: float
+    least: float
+
+    def of(self, *spots: _Spot) -> float:
+        return sum(self.box if isinstance(spot, str) else self.bend for spot in spots)
+
+
+def _width(columns: Sequence[Sequence[_Spot]]) -> float:
+    """Of a box on a narrow screen."""
+    boxes = max(sum(isinstance(spot, str) for spot in column) for column in columns)
+    bends = max(sum(isinstance(spot, _Bend) for spot in column) for column in columns)
+    return max(88.0, min(118.0, (340.0 - bends * 22.0) / boxes - 8.0))
+
+
+def _places(columns: Sequence[Sequence[_Spot]], sizes: _Sizes) -> tuple[dict[_Spot, Point], Point]:
+    """The middle of each spot, and the size of all: (along, across) the edges."""
+    across = max(sizes.least, *(sizes.of(*column) for column in columns))
+    place: dict[_Spot, Point] = {}
+    for number, column in enumerate(columns):
+        wider = min(across / sizes.of(*column), 1.3)
+        here = (across - sizes.of(*column) * wider) / 2
+        for spot in column:
+            place[spot] = (8.0 + sizes.along / 2 + number * sizes.apart, here + sizes.of(spot) * wider / 2)
+            here += sizes.of(spot) * wider
+    return place, (8.0 + sizes.along + (len(columns) - 1) * sizes.apart + 8.0, across)
+
+
+def _turned(point: Point, upright: bool) -> Point:
+    return (point[1], point[0]) if upright else point
+
+
+def _turn(curve: Curve, upright: bool) -> Curve:
+    one, two, three, four = curve
+    return _turned(one, upright), _turned(two, upright), _turned(three, upright), _turned(four, upright)
 
 
 def _boxes(topology: Topology) -> dict[str, str]:
@@ -113,7 +170,7 @@ def _boxes(topology: Topology) -> dict[str, str]:
 
 def _joined(
     topology: Topology, shown: Mapping[str, str], states: Mapping[str, EdgeState]
-) -> list[tuple[str, str, EdgeState]]:
+) -> dict[tuple[str, str], EdgeState]:
     """Edges between boxes; several that fall together take the state of the worst."""
     rank = {"broken": 4, "hurt": 3, "unknown": 2, "fine": 1, "unused": 0}
     found: dict[tuple[str, str], EdgeState] = {}
@@ -123,7 +180,7 @@ def _joined(
         other = found.get(key)
         if other is None or rank[state.look] > rank[other.look]:
             found[key] = state
-    return [(one, other, state) for (one, other), state in found.items()]
+    return found
 
 
 def _look(box: str, shown: Mapping[str, str], looks: Mapping[str, str]) -> str:
@@ -134,78 +191,78 @@ def _look(box: str, shown: Mapping[str, str], looks: Mapping[str, str]) -> str:
     return "broken" if "broken" in found else "hurt" if "hurt" in found else "fine"
 
 
-def _layers(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Columns by the longest way from the load (edges that close a circle are left out), ordered by their callers."""
-    depth = dict.fromkeys(names, 0)
-    for _ in range(len(names)):
-        changed = False
-        for caller, callee in edges:
-            if depth[callee] < depth[caller] + 1 <= len(names) - 1 and not _reaches(callee, caller, edges):
-                depth[callee] = depth[caller] + 1
-                changed = True
-        if not changed:
-            break
-    # What nothing calls stands beside the entry, not beside the load.
+def _columns(
+    names: Sequence[str], edges: Sequence[tuple[str, str]]
+) -> tuple[list[list[_Spot]], dict[tuple[str, str], list[_Spot]]]:
+    """Columns by the longest way from the load, ordered by their callers, and the way of each edge through them. What
+    calls back in a circle is laid out as if it were called."""
+    back = _backward(names, edges)
+    ahead = [(edge[::-1] if edge in back else edge, edge) for edge in edges]
+    depth = {name: int(name != LOAD) for name in names}  # what nothing calls stands beside the entry
+    for _ in names:
+        for (one, other), _edge in ahead:
+            depth[other] = max(depth[other], depth[one] + (one != other))
+    columns: list[list[_Spot]] = [[] for _ in range(max(depth.values()) + 1)]
     for name in names:
-        if name != LOAD and depth[name] == 0:
-            depth[name] = 1
-    layers: list[list[str]] = [[] for _ in range(max(depth.values()) + 1)]
-    for name in names:
-        layers[depth[name]].append(name)
-    layers = [layer for layer in layers if layer]
-    row: dict[str, float] = {}
-    for layer in layers:
-        weight = {name: _mean([row[one] for one, other in edges if other == name and one in row]) for name in layer}
-        layer.sort(key=lambda name: (weight[name], names.index(name)))
-        row.update({name: (index + 0.5) / len(layer) for index, name in enumerate(layer)})
-    return layers
+        columns[depth[name]].append(name)
+    ways: dict[tuple[str, str], list[_Spot]] = {}
+    for (one, other), edge in ahead:
+        bends = [_Bend(*edge, number) for number in range(depth[one] + 1, depth[other])]
+        ways[edge] = [one, *bends, other]
+        for bend in bends:
+            columns[bend.column].append(bend)
+    columns = [column for column in columns if column]
+    callers: dict[_Spot, list[_Spot]] = {}
+    for way in ways.values():
+        for before, after in pairwise(way):
+            callers.setdefault(after, []).append(before)
+    row: dict[_Spot, float] = {}
+    for column in columns:
+        weight = {spot: _mean([row[one] for one in callers.get(spot, ()) if one in row]) for spot in column}
+        column.sort(key=lambda spot: weight[spot])  # stable: boxes as they were named, then bends
+        row.update({spot: (index + 0.5) / len(column) for index, spot in enumerate(column)})
+    return columns, {edge: way[::-1] if edge in back else way for edge, way in ways.items()}
 
 
-def _reaches(start: str, goal: str, edges: Sequence[tuple[str, str]]) -> bool:
-    seen, waiting = {start}, [start]
-    while waiting:
-        here = waiting.pop()
-        if here == goal:
-            return True
-        for caller, callee in edges:
-            if caller == here and callee not in seen:
-                seen.add(callee)
-                waiting.append(callee)
-    return False
+def _backward(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Edges that close a circle, as one comes upon them from the load."""
+    found: set[tuple[str, str]] = set()
+    done: set[str] = set()
+    for start in names:
+        way = [start]
+        left = {start: [callee for caller, callee in edges if caller == start]}
+        while way and start not in done:
+            here = way[-1]
+            if not left[here]:
+                done.add(way.pop())
+                continue
+            callee = left[here].pop(0)
+            if callee in way:
+                found.add((here, callee))
+            elif callee not in done:
+                way.append(callee)
+                left[callee] = [other for caller, other in edges if caller == callee]
+    return found
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.5
 
 
-def _wire(
-    one: str, other: str, state: EdgeState, place: Mapping[str, tuple[float, float]], width: float, upright: bool
-) -> Wire:
-    (x1, y1), (x2, y2) = place[one], place[other]
-    half = BOX_HEIGHT / 2
-    if upright:
-        down = 1.0 if y2 >= y1 else -1.0
-        y1, y2 = y1 + half * down, y2 - (half + 7) * down
-        bend = max(abs(y2 - y1) * 0.45, 18.0) * down
-        path = f"M{x1:.1f} {y1:.1f}C{x1:.1f} {y1 + bend:.1f} {x2:.1f} {y2 - bend:.1f} {x2:.1f} {y2:.1f}"
-    else:
-        right = 1.0 if x2 >= x1 else -1.0
-        x1, x2 = x1 + width / 2 * right, x2 - (width / 2 + 7) * right
-        bend = max(abs(x2 - x1) * 0.45, 24.0) * right
-        path = f"M{x1:.1f} {y1:.1f}C{x1 + bend:.1f} {y1:.1f} {x2 - bend:.1f} {y2:.1f} {x2:.1f} {y2:.1f}"
-        return Wire(
-            f"{one}->{other}",
-            state.look,
-            path,
-            state.note,
-            *_at(NOTE, (x1, x1 + bend, x2 - bend, x2), (y1, y1, y2, y2)),
-        )
-    return Wire(
-        f"{one}->{other}", state.look, path, state.note, *_at(NOTE, (x1, x1, x2, x2), (y1, y1 + bend, y2 - bend, y2))
-    )
+def _curves(way: Sequence[_Spot], place: Mapping[_Spot, Point], half: float) -> Iterator[Curve]:
+    """The line of an edge along its way, all in (along, across): around boxes by what it has as bends."""
+    ahead = 1.0 if place[way[-1]][0] >= place[way[0]][0] else -1.0
+    here = (place[way[0]][0] + half * ahead, place[way[0]][1])
+    for spot in way[1:]:
+        along, across = place[spot]
+        there = (along - (half + (7.0 if spot is way[-1] else 0.0)) * ahead, across)
+        bend = max(abs(there[0] - here[0]) * 0.45, 18.0) * ahead
+        yield here, (here[0] + bend, here[1]), (there[0] - bend, there[1]), there
+        here = (along + half * ahead, across)
+        if spot is not way[-1]:
+            yield there, there, here, here
 
 
-def _at(t: float, x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
-    """The point of a cubic Bézier curve at `t`."""
-    weights = ((1 - t) ** 3, 3 * (1 - t) ** 2 * t, 3 * (1 - t) * t**2, t**3)
-    return sum(w * v for w, v in zip(weights, x, strict=True)), sum(w * v for w, v in zip(weights, y, strict=True))
+def _path(curves: Sequence[Curve]) -> str:
+    x, y = curves[0][0]
+    return f"M{x:.1f} {y:.1f}" + "".join("C" + " ".join(f"{x:.1f} {y:.1f}" for x, y in curve[1:]) for curve in curves)

@@ -27,6 +27,7 @@ SHOP = Topology(
     edges=(
         Edge("load", "gateway"),
         Edge("gateway", "orders"),
+        Edge("gateway", "inventory"),
         Edge("orders", "payments.1"),
         Edge("orders", "payments.2"),
         Edge("orders", "inventory"),

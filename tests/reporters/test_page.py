@@ -75,7 +75,35 @@ def test_the_page_opens_quietly_asks_no_network_and_never_scrolls_sideways(brows
     page.close()
 
 
-CUT = "Array.from(document.querySelectorAll('.scroll'), (one) => one.scrollWidth - one.clientWidth).filter((cut) => cut)"
+CUT = """Array.from(document.querySelectorAll('.scroll'), (one) => one.scrollWidth - one.clientWidth)
+    .filter((cut) => cut)"""
+CLIPPED = """Array.from(document.querySelectorAll('.tile, .tile *'))
+    .filter((one) => one.scrollWidth > one.clientWidth && getComputedStyle(one).display !== 'inline')
+    .map((one) => one.textContent)"""
+OVERLAPS = """(() => {
+  const graph = Array.from(document.querySelectorAll('.graph')).find((one) => getComputedStyle(one).display !== 'none');
+  const box = (one) => one.getBoundingClientRect();
+  const hit = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  const notes = Array.from(graph.querySelectorAll('.note')), found = [];
+  notes.forEach((note, i) => {
+    for (const other of [...notes.slice(i + 1), ...graph.querySelectorAll('.box')])
+      if (hit(box(note), box(other))) found.push([note.textContent, other.textContent || other.className.baseVal]);
+    if (box(note).left < box(graph).left || box(note).right > box(graph).right) found.push([note.textContent, 'edge']);
+  });
+  return [notes.length, found];
+})()"""
+
+
+@pytest.mark.parametrize("width", [1280, 760, 360])
+def test_no_text_is_clipped_in_a_tile_or_lies_over_another_in_the_graph(browser, reports, width):
+    page = browser.page(width=width)
+    page.open(reports["refuted"])
+    assert "too many did not succeed" in str(page.ask("document.querySelector('.tiles').textContent"))
+    assert page.ask(CLIPPED) == []
+    notes, overlaps = page.ask(OVERLAPS)
+    assert notes >= 3
+    assert overlaps == []
+    page.close()
 
 
 @pytest.mark.parametrize("name", ["supported", "refuted", "inconclusive", "nasty"])
