@@ -56,14 +56,16 @@ def statuses(expected: Sequence[str]) -> frozenset[int]:
 
 
 class Answer:
-    """One answer, looked into lazily. `took` is its service time."""
+    """One answer, looked into lazily. `took` is its service time, `limit` how large its body may be, decompressed."""
 
-    __slots__ = ("_body", "_document", "_parsed", "_raw", "head", "status", "took")
+    __slots__ = ("_body", "_cut", "_document", "_limit", "_parsed", "_raw", "head", "status", "took")
 
-    def __init__(self, status: int, head: bytes, body: Sequence[bytes], took: float) -> None:
+    def __init__(self, status: int, head: bytes, body: Sequence[bytes], took: float, limit: int) -> None:
         self.status = status
         self.head = head
         self.took = took
+        self._limit = limit
+        self._cut = False
         self._raw = body
         self._body: bytes | None = None
         self._parsed = False
@@ -71,18 +73,34 @@ class Answer:
 
     @property
     def body(self) -> bytes:
-        """Decompressed where the head says gzip or deflate; as it came where that fails."""
+        """Decompressed where the head says gzip or deflate, up to the limit; as it came where that fails."""
         if self._body is None:
-            raw = b"".join(self._raw)
-            coding = (header(self.head, "content-encoding") or "").lower()
-            if coding in ("gzip", "deflate"):
-                try:
-                    # 32 more than the window's 15 bits: zlib tells gzip from deflate by itself.
-                    raw = zlib.decompress(raw, 47)
-                except zlib.error:
-                    pass  # conditions on it fail, which is what the reader must see
-            self._body = raw
+            self._body = b"".join(self._raw)
+            if self._compressed():
+                self._decompress(self._body)
         return self._body
+
+    @property
+    def too_large(self) -> bool:
+        """Whether its body decompresses to more than the limit."""
+        return self._compressed() and len(self.body) >= self._limit and self._cut
+
+    def _compressed(self) -> bool:
+        # Most heads have no such line, and the look is quicker than the parse.
+        if b"content-encoding" not in self.head.lower():
+            return False
+        return (header(self.head, "content-encoding") or "").lower() in ("gzip", "deflate")
+
+    def _decompress(self, raw: bytes) -> None:
+        unpacker = zlib.decompressobj(47)  # 32 more than the window's 15 bits: it tells gzip from deflate by itself
+        try:
+            # A thousandth of a body can unpack to all of it: one byte beyond the limit says enough.
+            plain = unpacker.decompress(raw, self._limit + 1)
+        except zlib.error:
+            return  # conditions on it fail, which is what the reader must see
+        self._cut = len(plain) > self._limit
+        if self._cut or unpacker.eof:
+            self._body = plain[: self._limit]
 
     @property
     def document(self) -> JSON:
@@ -145,9 +163,10 @@ def capture(plan: CapturePlan, answer: Answer) -> JSON:
         match = re.search(plan.pattern.encode(), answer.body)
         if match is None:
             return None
-        return match.group(1 if match.re.groups else 0).decode("utf-8", "replace")
-    found = answer.places(plan.path or ())
-    return found[0] if found else None
+        found: bytes | None = match.group(1 if match.re.groups else 0)
+        return None if found is None else found.decode("utf-8", "replace")  # None: its first group took no part
+    there = answer.places(plan.path or ())
+    return there[0] if there else None
 
 
 def _same(value: JSON, wanted: JSON) -> bool:

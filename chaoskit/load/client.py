@@ -135,7 +135,7 @@ class Client:
             addresses = self.hosts.resolve(exchange.origin)
         except HostNotAllowed:
             self.end(exchange, "host not allowed")
-        except OSError:
+        except (OSError, ValueError):  # a ValueError for what cannot even be asked
             self.end(exchange, "dns")
         else:
             if not exchange.ended:

@@ -19,8 +19,11 @@ from chaoskit.load.session import Session
 
 __all__ = ["ClosedLoad"]
 
-_UNREACHED = ("refused", "reset", "unreachable", "dns", "closed unanswered", "host not allowed", "tls", "not sent")
-"""Causes (as they begin) that come back at once: a user who went on without a pause would storm."""
+_ANSWERED = ("status ", "check: ")
+"""Causes (as they begin) of failures with an answer. Any other may come back at once, some before the loop had a
+turn: a user who went on without a pause would storm, and keep everything else from running."""
+_LEAST_PAUSE = 0.001
+"""Seconds in which the loop has its turn, where no backoff is wanted."""
 
 
 class ClosedLoad:
@@ -74,7 +77,12 @@ class ClosedLoad:
 
     def live(self) -> None:
         """The life of the next user of this worker's share; waits where there is none."""
-        self.user(self._unborn.get())
+        index = self._unborn.get()
+        try:
+            self.user(index)
+        except Exception:
+            self._unborn.put(index)  # Locust tells of the error, and lets this or another of its users live it again
+            raise
 
     def user(self, index: int) -> None:
         """Live until the load ends. Users are counted from 0 over all workers."""
@@ -106,8 +114,8 @@ class ClosedLoad:
             pause = rng.uniform(*plan.think) if thinks else 0.0
             if plan.pacing:
                 pause = max(pause, began + plan.pacing - monotonic())
-            if cause and cause.startswith(_UNREACHED):
-                pause = max(pause, began + plan.backoff - monotonic())
+            if cause and not cause.startswith(_ANSWERED):
+                pause = max(pause, began + plan.backoff - monotonic(), _LEAST_PAUSE)
             if pause > 0:
                 gevent.sleep(min(pause, max(self._end - monotonic(), 0.0)))
 

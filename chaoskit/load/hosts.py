@@ -20,7 +20,8 @@ class HostNotAllowed(OSError):
 
 
 class Origin:
-    """Scheme, host and port. One object each (`Hosts.origin`), compared by identity: this is looked up per request."""
+    """Scheme, host (in ASCII) and port. One object each (`Hosts.origin`), compared by identity: this is looked up per
+    request."""
 
     __slots__ = ("host", "port", "tls")
 
@@ -54,17 +55,18 @@ class Hosts:
     """Origins, their addresses, and which of them may be connected to."""
 
     def __init__(self, allowed: Sequence[str] = ()) -> None:
-        self._allowed = {_plain(host) for host in allowed}
+        self._allowed = {_ascii(_plain(host)) for host in allowed}
         self._origins: dict[tuple[bool, str, int], Origin] = {}
         self._addresses: dict[Origin, tuple[float, list[tuple[int, Any]]]] = {}
 
     def origin(self, url: str) -> Origin:
-        """Of an absolute http(s) URL. Raises ValueError for any other."""
+        """Of an absolute http(s) URL. Raises ValueError for any other, and for what is no name of a host."""
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"expected a URL that starts with http:// or https://, not {url!r}")
         tls = parts.scheme == "https"
-        key = (tls, _plain(parts.hostname), parts.port or (443 if tls else 80))
+        port = parts.port if parts.port is not None else 443 if tls else 80
+        key = (tls, _ascii(_plain(parts.hostname)), port)
         if key not in self._origins:
             self._origins[key] = Origin(*key)
         return self._origins[key]
@@ -116,3 +118,8 @@ class Hosts:
 
 def _plain(host: str) -> str:
     return host.lower().rstrip(".").strip("[]")
+
+
+def _ascii(host: str) -> str:
+    """A host's name as the resolver and the Host header have it. Raises UnicodeError, a ValueError."""
+    return host.encode("idna").decode()

@@ -24,6 +24,7 @@ from chaoskit.load.hosts import HostNotAllowed, Hosts
 from chaoskit.load.plugins import user_classes
 from chaoskit.load.recording import Recorder
 from chaoskit.load.request import trace_header
+from chaoskit.load.values import unicode
 from chaoskit.load.wire import LoadPlan
 
 __all__ = ["LocustUsers", "cause_of", "lead"]
@@ -98,7 +99,7 @@ class LocustUsers:
             kwargs["headers"] = headers
             name = kwargs.get("name") or getattr(self, "request_name", None) or (args[0] if args else None) or url
             token = object()
-            users._open[id(token)] = (str(name), monotonic())
+            users._open[id(token)] = (unicode(str(name)), monotonic())
             try:
                 return original(self, method, url, *args, **kwargs)
             finally:
@@ -120,8 +121,9 @@ class LocustUsers:
         took = (response_time or 0.0) / 1000.0
         began = now - took if start_time is None else now - (time.time() - start_time)
         status = getattr(response, "status_code", 0) or 0
-        cause = cause_of(exception, status) if exception is not None else ""
-        self._recorder.ended(str(name), began, began, began + took, int(status), cause, int(response_length or 0), 0)
+        cause = unicode(cause_of(exception, status)) if exception is not None else ""
+        name = unicode(str(name))
+        self._recorder.ended(name, began, began, began + took, int(status), cause, int(response_length or 0), 0)
 
 
 def lead(runner: Any, legs: Sequence[Leg], t0: float, planning: Callable[[], bool]) -> None:

@@ -12,7 +12,7 @@ from chaoskit.load.telling import Telling
 from chaoskit.load.values import Template, Values
 from chaoskit.load.wire import RequestPlan
 
-__all__ = ["Prepared", "compose", "trace_header"]
+__all__ = ["Prepared", "compose", "target_of", "trace_header"]
 
 _AGENT = b"chaoskit"
 _SAFE = "/?:@!$&'()*+,;=-._~%[]"
@@ -33,7 +33,7 @@ def compose(
     given = {name.lower() for name, _ in headers}
     lines = [b"%b %b HTTP/1.1" % (method.encode(), target)]
     if b"host" not in given:
-        lines.append(b"Host: " + authority.encode("idna" if not authority.isascii() else "ascii"))
+        lines.append(b"Host: " + authority.encode())
     if b"user-agent" not in given:
         lines.append(b"User-Agent: " + _AGENT)
     lines += [b"%b: %b" % pair for pair in headers]
@@ -44,31 +44,48 @@ def compose(
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
+def target_of(url: str) -> bytes:
+    """Path and query of a URL whose bytes stand as Latin-1, percent-encoded where that is needed. Raises ValueError."""
+    parts = urlsplit(url)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return quote(target, safe=_SAFE, encoding="latin-1").encode()
+
+
 class Prepared:
     """One declared request, compiled for one entry."""
 
     def __init__(
-        self, plan: RequestPlan, origin: Origin, base_path: str, marks: Sequence[Condition], *, keep_body: bool
+        self,
+        plan: RequestPlan,
+        origin: Origin,
+        base_path: str,
+        marks: Sequence[Condition],
+        *,
+        keep_body: bool,
+        max_body: int,
     ) -> None:
-        """`keep_body` keeps every answer's body, wanted by a condition or not."""
+        """`keep_body` keeps every answer's body, wanted by a condition or not; `max_body` limits it unpacked, too."""
         self.plan = plan
         self.name = plan.name
         self.method = plan.method
         self.timeout = plan.timeout
         self.idempotent = plan.idempotent
         self.headless = plan.method == "HEAD"
-        self.then = tuple(Prepared(step, origin, base_path, marks, keep_body=keep_body) for step in plan.then)
+        self.then = tuple(
+            Prepared(step, origin, base_path, marks, keep_body=keep_body, max_body=max_body) for step in plan.then
+        )
         self._expected = statuses(plan.expect)
         self.telling = Telling(plan.tells) if plan.tells is not None else None
         self._checks = [Condition(check) for check in plan.checks]
         self._marks = list(marks)
-        self._judged = bool(self._checks or self._marks)
+        self._max_body = max_body
         self.keep_body = (
             keep_body
             or any(condition.needs_body for condition in (*self._checks, *self._marks))
             or any(not capture.header for capture in plan.captures)
             or (self.telling is not None and self.telling.needs_body)
         )
+        self._looked_into = bool(self._checks or self._marks or self.keep_body)
         self._origin = origin
         self._base = base_path.rstrip("/").encode()
         self._path = Template(plan.path)
@@ -116,14 +133,21 @@ class Prepared:
     def body(self, values: Values) -> bytes:
         return self._body.render(values)
 
+    def answer(self, exchange: Exchange) -> Answer:
+        """What came back, to be looked into."""
+        took = exchange.ended - exchange.sent
+        return Answer(exchange.status, exchange.head, exchange.body or (), took, self._max_body)
+
     def verdict(self, exchange: Exchange) -> tuple[str, tuple[str, ...]]:
         """The cause of failure (empty for a good answer) and the marks that the answer meets."""
         cause = exchange.cause
         if not cause and exchange.status not in self._expected:
             cause = f"status {exchange.status}"
-        if not self._judged or not exchange.status:
+        if not self._looked_into or not exchange.status:
             return cause, ()
-        answer = Answer(exchange.status, exchange.head, exchange.body or (), exchange.ended - exchange.sent)
+        answer = self.answer(exchange)
+        if not cause and self.keep_body and answer.too_large:
+            cause = "body too large"
         if not cause:
             failed = next((check for check in self._checks if not check.holds(answer)), None)
             cause = f"check: {failed.title}" if failed is not None else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +24,9 @@ from chaoskit.load.values import Feeds, Missing
 from chaoskit.load.wire import LoadPlan
 from chaoskit.model.undo import JSON
 
-__all__ = ["ListenerAnswer", "RequestFailed", "Sending"]
+__all__ = ["ListenerAnswer", "RequestFailed", "Sending", "broken"]
+
+log = logging.getLogger("chaoskit.load")
 
 FireRequest = Callable[..., None]
 """Locust's `events.request.fire`."""
@@ -37,7 +40,7 @@ class ListenerAnswer:
     """What listeners get as `response`, with the names that requests and Locust's clients use."""
 
     def __init__(self, exchange: Exchange, url: str) -> None:
-        self._answer = Answer(exchange.status, exchange.head, exchange.body or (), exchange.ended - exchange.sent)
+        self._answer: Answer = exchange.request.answer(exchange)
         self.status_code = exchange.status
         self.url = url
 
@@ -78,7 +81,14 @@ class Sending:
         self.trace_base = trace_base(plan.seed)
         marks = [Condition(mark) for mark in plan.marks]
         prepared = [
-            Prepared(request, self.origin, base_path(plan.entry), marks, keep_body=fire is not None)
+            Prepared(
+                request,
+                self.origin,
+                base_path(plan.entry),
+                marks,
+                keep_body=fire is not None,
+                max_body=plan.max_body,
+            )
             for request in plan.requests
         ]
         self.mix = [request for request in prepared if not request.plan.once]
@@ -119,11 +129,14 @@ class Sending:
             return data
         try:
             return request.render(partial(self.feeds.value, number=number), self.trace_base, number)
-        except Missing as error:
-            now = monotonic()
-            cause = f"no value for {error.args[0]}"
-            self.recorder.ended(request.name, planned or now, now, now, 0, cause, 0, 0)
+        except Exception as error:  # noqa: BLE001 - whatever it was: it was planned, so it counts
+            self.not_sent(request, planned, broken(error))
             return None
+
+    def not_sent(self, request: Prepared, planned: float, cause: str) -> None:
+        """Record the failure of a request that nothing was sent for."""
+        now = monotonic()
+        self.recorder.ended(request.name, planned or now, now, now, 0, cause, 0, 0)
 
     def _ended(self, exchange: Exchange) -> None:
         self.in_flight -= 1
@@ -137,7 +150,10 @@ class Sending:
         if exchange.ours:
             self.recorder.dropped(request.name, exchange.planned, below_cap=True)
             return exchange.cause
-        cause, marks = request.verdict(exchange)
+        try:
+            cause, marks = request.verdict(exchange)
+        except Exception as error:  # noqa: BLE001 - whatever the answer is, it counts
+            cause, marks = broken(error), ()
         exchange.cause = cause
         self.recorder.ended(
             request.name,
@@ -186,6 +202,14 @@ class Sending:
         assert self._told is not None
         while True:
             self.tell(self._told.get())
+
+
+def broken(error: Exception) -> str:
+    """The cause of what a mistake ended: a value that is missing, or one of ours, which is told in the log."""
+    if isinstance(error, Missing):
+        return f"no value for {error.args[0]}"
+    log.error("a request could not be carried out", exc_info=error)
+    return f"generator error: {type(error).__name__}"
 
 
 def _tls_context(plan: LoadPlan) -> ssl.SSLContext:

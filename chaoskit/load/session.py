@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from email.utils import mktime_tz, parsedate_tz
 from time import monotonic
 from urllib.parse import urljoin
 
-from chaoskit.load.answer import Answer, capture, header, headers
+from chaoskit.load.answer import capture, header, headers
 from chaoskit.load.exchange import Exchange, Pool
 from chaoskit.load.hosts import Origin
-from chaoskit.load.request import Prepared, compose, trace_header
-from chaoskit.load.sending import Sending
+from chaoskit.load.request import Prepared, compose, target_of, trace_header
+from chaoskit.load.sending import Sending, broken
 from chaoskit.load.values import Missing
 from chaoskit.model.undo import JSON
 
 __all__ = ["Cookies", "Session"]
 
 _REDIRECTS = 10
+_REDIRECTIONS = (301, 302, 303, 307, 308)
 _STEP = 1 << 48
 """Apart from each other in the numbers of one arrival's steps: each step has its own trace id."""
 
@@ -118,42 +120,50 @@ class Session:
     def _not_sent(self, request: Prepared, after: str) -> None:
         now = monotonic()
         for each in _all(request):
-            self.sending.recorder.ended(each.name, now, now, now, 0, f"not sent: {after} failed", 0, 0)
+            self.sending.not_sent(each, now, f"not sent: {after} failed")
 
     def _one(self, request: Prepared, planned: float, number: int) -> str:
         number += self._steps * _STEP
         self._steps += 1
         sending = self.sending
         try:
-            telling = request.telling
-            said = telling.before(lambda name: self._value(name, number)) if telling is not None else None
-            if self._cookies is None:
-                data = request.render(lambda name: self._value(name, number), sending.trace_base, number)
-            else:
-                target = request.target(lambda name: self._value(name, number))
-                data = request.compose(
-                    lambda name: self._value(name, number),
-                    trace_header(sending.trace_base, number),
-                    self._cookies.line(sending.origin, target),
-                )
-        except Missing as error:
-            now = monotonic()
-            cause = f"no value for {error.args[0]}"
-            sending.recorder.ended(request.name, planned or now, now, now, 0, cause, 0, 0)
+            exchange = self._answered(request, planned, number)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the request counts and its user lives on
+            cause = broken(error)
+            sending.not_sent(request, planned, cause)
             return cause
+        cause = sending.book(exchange)
+        try:
+            cause = self._keep(request, exchange, cause)
+        except Exception as error:  # noqa: BLE001 - as above, and it is booked: what builds on it is not sent
+            cause = cause or broken(error)
+        sending.tell(exchange)
+        return cause
+
+    def _answered(self, request: Prepared, planned: float, number: int) -> Exchange:
+        """A request's exchange, ended; the last one's where it was redirected. Raises Missing."""
+        sending, telling = self.sending, request.telling
+        values = lambda name: self._value(name, number)  # noqa: E731 - the same words in each of these places
+        said = telling.before(values) if telling is not None else None
+        if self._cookies is None:
+            data = request.render(values, sending.trace_base, number)
+        else:
+            cookies = self._cookies.line(sending.origin, request.target(values))
+            data = request.compose(values, trace_header(sending.trace_base, number), cookies)
         exchange = self._exchange(request, data, sending.origin, planned, monotonic() + request.timeout)
         exchange.said = said
         sending.client.perform(exchange)
         self.keep_cookies(exchange)
-        if request.plan.redirects and exchange.status in (301, 302, 303, 307, 308):
+        if request.plan.redirects and exchange.status in _REDIRECTIONS:
             exchange = self._followed(request, exchange, number)
-        cause = sending.book(exchange)
+        return exchange
+
+    def _keep(self, request: Prepared, exchange: Exchange, cause: str) -> str:
+        """Keep what the request tells and captures; returns the cause of a failure, `cause` where there was one."""
+        telling, said = request.telling, exchange.said
         if telling is not None and said is not None and not exchange.ours:
-            sending.recorder.tell(telling.name, telling.row(said, exchange, cause))
-        if not cause and request.plan.captures:
-            cause = self._capture(request, exchange)
-        sending.tell(exchange)
-        return cause
+            self.sending.recorder.tell(telling.name, telling.row(said, exchange, cause))
+        return cause or (self._capture(request, exchange) if request.plan.captures else "")
 
     def _exchange(self, request: Prepared, data: bytes, origin: Origin, planned: float, deadline: float) -> Exchange:
         return Exchange(request, data, origin, self.pool, planned, deadline)
@@ -168,14 +178,14 @@ class Session:
         url = f"{answer.origin}{target.decode('latin-1')}"
         for hop in range(_REDIRECTS + 1):
             location = header(answer.head, "location")
-            if answer.cause or answer.status not in (301, 302, 303, 307, 308) or location is None:
+            if answer.cause or answer.status not in _REDIRECTIONS or location is None:
                 break
             if hop == _REDIRECTS:
                 answer.cause = "too many redirects"
                 break
-            url = urljoin(url, location).partition("#")[0]
             try:
-                origin = sending.hosts.origin(url)
+                url = urljoin(url, location)
+                origin, target = sending.hosts.origin(url), target_of(url)
             except ValueError:
                 answer.cause = "redirected nowhere"
                 break
@@ -187,9 +197,6 @@ class Session:
                 sent_headers = [
                     pair for pair in sent_headers if pair[0].lower() not in (b"authorization", b"cookie", b"host")
                 ]
-            path = url.split("://", 1)[1].partition("/")[2].encode("ascii", "replace")
-            query = b"?" + path.partition(b"?")[2] if b"?" in path else b""
-            target = b"/" + path.partition(b"?")[0] + query
             lines = list(sent_headers)
             if self._cookies is not None and (line := self._cookies.line(origin, target)):
                 lines.append((b"Cookie", line))
@@ -205,7 +212,7 @@ class Session:
         return answer
 
     def _capture(self, request: Prepared, exchange: Exchange) -> str:
-        answer = Answer(exchange.status, exchange.head, exchange.body or (), exchange.ended - exchange.sent)
+        answer = request.answer(exchange)
         for plan in request.plan.captures:
             value = capture(plan, answer)
             if value is None:
@@ -230,10 +237,12 @@ def _all(request: Prepared) -> Iterator[Prepared]:
 def _is_over(given: dict[str, str]) -> bool:
     """Whether a Set-Cookie's attributes say that the cookie is gone."""
     if "max-age" in given:
-        return not given["max-age"].isdigit() or int(given["max-age"]) == 0
-    if "expires" in given and (parsed := parsedate_tz(given["expires"])) is not None:
-        return mktime_tz(parsed) <= time.time()
-    return False
+        return re.fullmatch("[0-9]*[1-9][0-9]*", given["max-age"]) is None
+    try:
+        parsed = parsedate_tz(given.get("expires", ""))
+        return parsed is not None and mktime_tz(parsed) <= time.time()
+    except (OverflowError, ValueError):
+        return False  # no date: it lives as long as its user
 
 
 def _covers(below: str, path: str) -> bool:

@@ -6,7 +6,7 @@ import json
 
 from chaoskit.load.answer import Answer, places
 from chaoskit.load.exchange import Exchange
-from chaoskit.load.values import Template, Values
+from chaoskit.load.values import Template, Values, unicode
 from chaoskit.load.wire import JsonPath, TellPlan
 
 __all__ = ["Row", "Telling", "outcome_of"]
@@ -39,7 +39,7 @@ class Telling:
         """What is kept of an exchange that ended; None where its key is not known."""
         key, value = said
         if not cause and self.needs_body:
-            answer = Answer(exchange.status, exchange.head, exchange.body or (), exchange.ended - exchange.sent)
+            answer = exchange.request.answer(exchange)
             key = _text(answer, self._key_path, key)
             value = _text(answer, self._value_path, value)
         if not key:
@@ -66,4 +66,5 @@ def _text(answer: Answer, path: JsonPath | None, otherwise: str) -> str:
     found = places(answer.document, path)
     if not found:
         return ""
-    return found[0] if isinstance(found[0], str) else json.dumps(found[0])
+    # JSON can hold half a pair of surrogates, which nothing can write down.
+    return unicode(found[0]) if isinstance(found[0], str) else json.dumps(found[0])

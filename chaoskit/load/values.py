@@ -11,7 +11,7 @@ from urllib.parse import quote
 from chaoskit.load.wire import FeedPlan, Piece
 from chaoskit.model.undo import JSON
 
-__all__ = ["Feeds", "Missing", "Template"]
+__all__ = ["Feeds", "Missing", "Template", "unicode"]
 
 Values = Callable[[str], JSON]
 """The value of a name. Raises Missing."""
@@ -89,11 +89,16 @@ def _written(value: JSON, how: str) -> bytes:
     if how == "json text":
         return json.dumps(text)[1:-1].encode()
     if how == "path":
-        return quote(text, safe="").encode()
+        return quote(text, safe="", errors="replace").encode()
     if how == "header":
         # A captured value must not be able to end the header it stands in.
-        return text.translate(_NO_BREAKS).encode("utf-8", "replace")
-    return text.encode()
+        text = text.translate(_NO_BREAKS)
+    return text.encode("utf-8", "replace")
+
+
+def unicode(text: str) -> str:
+    """A text without what cannot be encoded: half a pair of surrogates, as JSON may hold, becomes `?`."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 _NO_BREAKS: Mapping[int, None] = dict.fromkeys((0, 10, 13))

@@ -52,7 +52,7 @@ class LoadSpec(Written):
     pacing: Duration | None = None
     """Least time from one of a user's requests to the next."""
     backoff: Duration = 0.1
-    """Least time from a request of a user that was refused, reset or not connected to the next."""
+    """Least time from a user's request that got no answer (refused, reset, not sent) to the next."""
     data: dict[str, Annotated[Feed, BeforeValidator(as_feed, json_schema_input_type=str | list[JsonValue] | Feed)]] = {}
     """Values for `${name}`: a list, `uuid`, `setup` (captured there), or one of csv, jsonl, range and random."""
     marks: dict[str, Match] = {}

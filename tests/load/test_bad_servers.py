@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import ssl
 import subprocess
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,6 +145,54 @@ def test_a_redirect_to_a_host_that_was_not_allowed_is_not_followed(sender: Make)
     with Server(after_request(answer)) as server:
         user = sender(server.url, requests=[{"path": "/", "redirects": True}])
         assert user.send() == "host not allowed"
+
+
+NOWHERE = [
+    b"http://[::1",
+    b"//[bad",
+    b"http://\xe9..b/",
+    b"http://127.0.0.1:99999/",
+    b"http://" + b"a" * 70 + b".x/",
+    b"mailto:x",
+]
+
+
+@pytest.mark.parametrize("place", NOWHERE)
+def test_a_redirect_to_no_place_at_all_is_a_failure(sender: Make, place: bytes) -> None:
+    answer = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % place
+    with Server(after_request(answer)) as server:
+        user = sender(server.url, requests=[{"path": "/", "redirects": True}])
+        assert user.send() == "redirected nowhere"
+        assert dict(user.view.causes) == {"redirected nowhere": 1}
+
+
+@pytest.mark.parametrize("wanted", [{"checks": [{"body": "x"}]}, {"capture": {"it": {"pattern": "x"}}}])
+def test_a_body_that_unpacks_to_more_than_the_limit_is_too_large(sender: Make, wanted: dict[str, object]) -> None:
+    bomb = gzip.compress(b"x" * 20_000_000)
+    answer = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%b" % (len(bomb), bomb)
+    with Server(after_request(answer)) as server:
+        user = sender(server.url, requests=[{"path": "/", **wanted}], max_body="1MB")
+        tracemalloc.start()
+        assert user.send() == "body too large"
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert most < 10_000_000
+    assert dict(user.view.causes) == {"body too large": 1}
+
+
+def test_what_nobody_thought_of_is_counted_and_its_user_goes_on(sender: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object) -> None:
+        raise ArithmeticError
+
+    with Server(polite) as server:
+        user = sender(server.url, requests=[{"path": "/", "checks": [{"status": 200}]}])
+        for place in ("chaoskit.load.request.Prepared.render", "chaoskit.load.answer.Condition.holds"):
+            with monkeypatch.context() as patch:
+                patch.setattr(place, breaks)
+                assert user.send() == "generator error: ArithmeticError"
+        assert user.send() == ""
+    assert (user.view.requests, user.view.ok) == (3, 1)
+    assert dict(user.view.causes) == {"generator error: ArithmeticError": 2}
 
 
 def test_a_redirect_in_circles_ends(sender: Make) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from chaoskit.load.hosts import Origin
 from chaoskit.load.session import Cookies
+from chaoskit.load.wire import Batch, pack
 from tests.load.conftest import Sender
 from tests.load.servers import Peer, Server, polite
 
@@ -74,6 +75,44 @@ def test_a_value_that_is_not_in_the_answer_fails_what_needs_it(sender: Make) -> 
         assert dict(user.view.causes) == {"not sent: login failed": 1}
 
 
+def test_a_group_that_took_no_part_is_no_value(sender: Make) -> None:
+    with Server(polite) as server:
+        user = sender(server.url, requests=[{"path": "/", "capture": {"it": {"pattern": "ok(!)?"}}}])
+        assert user.send() == "no value for it"
+
+
+HALF = b'{"id": "a\\ud800"}'
+"""Half a pair of surrogates: good JSON, and nothing that UTF-8 can say."""
+
+
+@pytest.mark.parametrize(
+    ("then", "sent"),
+    [
+        ({"path": "/x/${id}"}, b"/x/a%3F HTTP"),
+        ({"path": "/x", "headers": {"X-Id": "${id}"}}, b"X-Id: a?\r\n"),
+        ({"path": "/x", "method": "POST", "body": "${id}"}, b"\r\n\r\na?"),
+        ({"path": "/x", "method": "POST", "json": {"id": "${id}"}}, HALF),
+    ],
+)
+def test_what_no_encoding_has_a_place_for_is_sent_as_well_as_can_be(
+    sender: Make, then: dict[str, object], sent: bytes
+) -> None:
+    def script(peer: Peer) -> None:
+        while peer.request():
+            peer.answer(HALF)
+
+    with Server(script) as server:
+        tells = {"as": "o", "write": "$.id", "value": "v"}
+        first = {"path": "/", "method": "POST", "capture": {"id": "$.id"}, "tells": tells, "then": [then]}
+        user = sender(server.url, requests=[first])
+        assert user.send() == ""
+        assert user.view.ok == 2
+        assert sent in server.requests[1]
+        (told,) = user.recorder.told()
+        assert json.loads(told.about["rows"])[0][1] == "a?"
+        assert pack(Batch(observations=[told]))
+
+
 def test_data_is_written_where_it_is_named(sender: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "skus.csv").write_text('id,name\n1,"a & b"\n2,ü\n')
     (tmp_path / "users.jsonl").write_text('{"id": 1, "tags": ["x"]}\n{"id": 2, "tags": []}\n')
@@ -134,6 +173,15 @@ def test_cookies_are_kept_and_forgotten() -> None:
     assert not jar
 
 
+@pytest.mark.parametrize(
+    "attributes", [b"Max-Age=" + b"9" * 5000, b"Expires=Thu, 01 Jan 99999 00:00:00 GMT", b"Expires=never"]
+)
+def test_a_cookie_whose_end_nobody_can_read_is_kept(attributes: bytes) -> None:
+    jar, here = Cookies(), Origin(False, "127.0.0.1", 80)
+    jar.keep(here, b"HTTP/1.1 200 OK\r\nSet-Cookie: a=1; %b\r\n\r\n" % attributes)
+    assert jar.line(here, b"/") == b"a=1"
+
+
 def test_a_user_sends_its_cookies_back(sender: Make) -> None:
     def script(peer: Peer) -> None:
         while peer.request():
@@ -165,6 +213,24 @@ def test_redirects_are_followed_where_asked(sender: Make, status: int, method: s
         assert lines(server.requests[1])[0] == f"{followed} /new?x=1 HTTP/1.1".encode()
         assert user.view.requests == 1
         assert user.view.statuses == {"200": 1}
+
+
+@pytest.mark.parametrize(
+    ("place", "asked"),
+    [(b"/a b?c=d e", b"/a%20b?c=d%20e"), ("/ü".encode(), b"/%C3%BC"), (b"?x=1#y", b"/?x=1"), (b"//{0}?x", b"/?x")],
+)
+def test_what_a_redirect_names_is_asked_for_as_it_stands(sender: Make, place: bytes, asked: bytes) -> None:
+    def script(peer: Peer) -> None:
+        head = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: %b\r\n\r\n"
+        peer.request()
+        peer.say(head % place.replace(b"{0}", f"127.0.0.1:{server.port}".encode()))
+        while peer.request():
+            peer.answer()
+
+    with Server(script) as server:
+        user = sender(server.url, requests=[{"path": "/", "redirects": True}])
+        assert user.send() == ""
+        assert lines(server.requests[1])[0] == b"GET %b HTTP/1.1" % asked
 
 
 def test_redirects_are_not_followed_where_not_asked(sender: Make) -> None:
