@@ -26,10 +26,8 @@ from chaoskit.target import Target
 from chaoskit.traffic import LoadSpec
 from chaoskit.wording import Mistake, did_you_mean
 
-__all__ = ["Planned", "check", "check_target", "planned_samples", "samples"]
+__all__ = ["Planned", "check", "planned_samples", "samples"]
 
-_LOOKS_LIKE_A_REFERENCE = re.compile(r"\{[A-Za-z0-9_.:-]*\}")
-_REFERENCE = re.compile(r"\{[a-z][a-z0-9_-]*(\.[0-9]+)?(:all)?\}")
 _VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,79}")
 
 
@@ -324,40 +322,6 @@ def planned_samples(load: LoadSpec, begin: float, end: float, of: str = "") -> f
     whole = sum(request.weight for request in mix)
     share = sum(r.weight / whole * sum(matches(step.title) for step in r.steps()) for r in mix)
     return load.planned(begin, end) * share
-
-
-def check_target(target: Target) -> list[Mistake]:
-    """All that does not fit together in a target."""
-    found = []
-    for place, message in target.mistakes():
-        hint = ""
-        if message.startswith("no service ") and "; there are: " in message:
-            hint = did_you_mean(message.split("'")[1], target.services)
-            message = message.partition(";")[0]
-        found.append(Mistake(tuple(place), message, hint))
-    backing = kinds("backing")
-    for name, service in target.services.items():
-        where: Path_ = ("services", name)
-        if service.provides and service.provides not in backing:
-            hint = did_you_mean(service.provides, backing)
-            found.append(Mistake((*where, "provides"), f"no real server of kind {service.provides!r}", hint))
-        for variable, text in service.needs.items():
-            path: Path_ = (*where, "needs", variable)
-            odd = [one for one in _LOOKS_LIKE_A_REFERENCE.findall(text) if not _REFERENCE.fullmatch(one)]
-            found += [
-                Mistake(path, f"expected a reference such as {{orders}}, {{orders.1}} or {{orders:all}}, not {one}")
-                for one in odd
-            ]
-            if not _REFERENCE.search(text) and not odd:
-                found.append(Mistake(path, "names no service: every need is an edge", "a plain value belongs in env"))
-        for key, value in (
-            ("health", service.health.ready),
-            ("health", service.health.live),
-            ("metrics", service.metrics),
-        ):
-            if value and not value.startswith("/"):
-                found.append(Mistake((*where, key), f"expected a path that starts with /, not {value!r}"))
-    return found
 
 
 def _selected(topology: Topology, place: str) -> set[str]:

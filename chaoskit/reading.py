@@ -14,13 +14,14 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from chaoskit.checks import check, check_target
+from chaoskit.checks import check
 from chaoskit.document import Data, Document, Path_, read
 from chaoskit.errors import FileError, Problem, UsageError
 from chaoskit.experiment import Experiment, Phases
 from chaoskit.interfaces import Fault
 from chaoskit.registry import FOLDERS, kinds
 from chaoskit.target import Target
+from chaoskit.target_checks import check_target
 from chaoskit.wording import Mistake, did_you_mean, explain, keys_of, shown
 
 __all__ = ["LISTS", "find_target", "is_target", "load", "load_target", "problems_of", "read_fault", "targets_near"]
@@ -179,16 +180,48 @@ def _target(document: Document, file: Path) -> Target:
     if not isinstance(data, dict):
         raise FileError([document.problem((), f"expected a target: keys with values, not {shown(data)}")])
     mistakes = list(_hidden(Target, data))
-    target: Target | None = None
+    fields = _without(data, mistakes)
     try:
-        target = Target.model_validate(_without(data, mistakes), context=_WRITTEN)
-    except ValidationError as error:
-        mistakes += explain(error, Target, data)
-    else:
+        target = Target.model_validate(fields, context=_WRITTEN)
         mistakes += check_target(target)
-    if mistakes or target is None:
-        raise FileError([_placed(document, mistake) for mistake in mistakes])
-    return target.model_copy(update={"file": file})
+    except ValidationError as error:
+        mistakes += [*explain(error, Target, data), *_beside(error, fields)]
+    else:
+        if not mistakes:
+            return target.model_copy(update={"file": file})
+    raise FileError([_placed(document, mistake) for mistake in mistakes])
+
+
+def _beside(error: ValidationError, data: dict[str, Any]) -> list[Mistake]:
+    """What is wrong with the rest of a target: that which cannot be read is left out, or has a stand-in."""
+    fields = dict(data)
+    services: dict[str, dict[str, Any]] = {}
+    if isinstance(written := data.get("services"), dict):
+        services = {name: dict(one) if isinstance(one, dict) else {} for name, one in written.items()}
+    wrong, doubtful = set(), set()
+    for key, *inner in (one["loc"] for one in error.errors()):
+        if key != "services" or not inner:
+            wrong.add(key)
+            fields.pop(str(key), None)
+            continue
+        name = str(inner[0])
+        doubtful.add(name)
+        if len(inner) > 1:
+            _leave_out(services[name], *map(str, inner[1:3]))
+    if "services" in wrong:
+        wrong.add("entry")
+    if "adopt" in wrong:
+        doubtful |= set(services)
+    target = Target.model_validate({"name": "-", "entry": "-", **fields, "services": services}, context=_WRITTEN)
+    return [mistake for mistake in check_target(target, doubtful=doubtful) if mistake.path[0] not in wrong]
+
+
+def _leave_out(service: dict[str, Any], key: str, inner: str = "") -> None:
+    """A key of a service; of its variables only the one that cannot be read."""
+    if key in ("env", "needs") and isinstance(variables := service.get(key), dict) and inner in variables:
+        service[key] = {name: value for name, value in variables.items() if name != inner}
+    else:
+        service.pop(key, None)
 
 
 class _ExperimentReading:

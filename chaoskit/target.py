@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
@@ -13,7 +14,7 @@ from chaoskit.described import Described
 from chaoskit.model.topology import LOAD, Edge, Service, Topology
 from chaoskit.model.units import Duration
 
-__all__ = ["Adopt", "Health", "Need", "ServiceSpec", "Target", "scalars_as_text"]
+__all__ = ["Adopt", "Health", "Need", "ServiceSpec", "Target", "is_service_name", "place_of", "scalars_as_text"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _PLACE = re.compile(r"\{([a-z][a-z0-9_-]*)(?:\.([0-9]+))?(:all)?\}")
@@ -21,6 +22,27 @@ _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://[^{}]*$")
 _PROTOCOLS = {"http": "http", "https": "tcp", "postgres": "postgres", "postgresql": "postgres", "redis": "redis"}
 
 Protocol = Literal["http", "tcp", "postgres", "redis"]
+
+_PORTS = {"http": 80, "https": 443, "tcp": None, "postgres": 5432, "postgresql": 5432, "redis": 6379, "nats": 4222}
+
+
+def is_service_name(text: str) -> bool:
+    """Whether a service may be called so."""
+    return _NAME.fullmatch(text) is not None and text != LOAD
+
+
+def place_of(url: str) -> tuple[str, int]:
+    """Host and port of a service's `url`. Raises ValueError with what is wrong with it."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError as error:
+        raise ValueError(f"is not one of a service: {error}") from None
+    if not parts.hostname or parts.scheme not in _PORTS:
+        raise ValueError("is not one of a service; such as http://127.0.0.1:8000")
+    if port is None:
+        raise ValueError("has no port; such as tcp://127.0.0.1:8000")
+    return parts.hostname, port
 
 
 def scalars_as_text(value: object) -> object:
@@ -54,7 +76,8 @@ class Need(_Written):
     replica: int | None = None
     """The replica that is named (counted from 1); None with `every` or for the first."""
     every: bool = False
-    protocol: str = "tcp"
+    protocol: str = ""
+    """From the scheme of the URL that it stands in; empty where it stands in none."""
 
 
 class Adopt(_Written):
@@ -93,7 +116,7 @@ class ServiceSpec(_Written):
     """One service of a target: exactly one of `run`, `provides`, `url`, `image`, `build` or `adopt`."""
 
     run: str = ""
-    """Command line; `{host}` and `{port}` are where it must listen."""
+    """Command line; `{host}` and `{port}` are where it must listen (in `env` for one that reads them there)."""
     provides: str = ""
     """A real server: `postgres`, `redis`, `nats`, …"""
     url: str = ""
@@ -135,22 +158,13 @@ class ServiceSpec(_Written):
     def _scalars_are_text(cls, value: object) -> object:
         return scalars_as_text(value)
 
-    @model_validator(mode="after")
-    def _one_way_to_start(self) -> ServiceSpec:
-        ways = [key for key in _WAYS if getattr(self, key)]
-        if len(ways) > 1 and set(ways) - {"run", "image", "build"}:
-            raise ValueError(f"expected one of {', '.join(_WAYS)}, not {' and '.join(ways)}")
-        if self.adopt and self.url:
-            raise ValueError("expected url or adopt, not both: a container of its own or an address")
-        return self
-
     def references(self) -> list[Need]:
         """Every `{service}` in its needs, in the order written."""
         found = []
         for variable, text in self.needs.items():
             for match in _PLACE.finditer(text):
                 scheme = _SCHEME.search(text[: match.start()])
-                protocol = _PROTOCOLS.get(scheme.group(1), "tcp") if scheme else "tcp"
+                protocol = _PROTOCOLS.get(scheme.group(1), "tcp") if scheme else ""
                 replica = int(match.group(2)) if match.group(2) else None
                 need = Need(
                     variable=variable,
@@ -184,14 +198,6 @@ class Target(_Written):
     file: Path | None = Field(default=None, exclude=True)
     """Where it was read from."""
 
-    @field_validator("services")
-    @classmethod
-    def _names(cls, services: dict[str, ServiceSpec]) -> dict[str, ServiceSpec]:
-        for name in services:
-            if not _NAME.fullmatch(name) or name == LOAD:
-                raise ValueError(f"expected a service name of small letters, digits, - and _, not {name!r}")
-        return services
-
     @property
     def workdir(self) -> Path:
         """Folder that services start in: the one that holds `targets/`, else the file's own."""
@@ -217,16 +223,23 @@ class Target(_Written):
         found = {way for way in _WAYS if getattr(self.services[service], way)}
         return found | {"adopt"} if self.adopted(service) else found
 
-    def mistakes(self) -> list[tuple[tuple[str, ...], str]]:
-        """What does not fit together, as (path of the key, message)."""
+    def mistakes(self, doubtful: Collection[str] = ()) -> list[tuple[tuple[str, ...], str]]:
+        """What does not fit together, as (path of the key, message). `doubtful` are services of which a part could not
+        be read: nothing is said that may come of that."""
         found: list[tuple[tuple[str, ...], str]] = []
         if self.entry not in self.services:
             found.append((("entry",), f"no service {self.entry!r}; there are: {', '.join(self.services)}"))
         if self.adopt is not None and not self.adopt.compose:
             found.append((("adopt",), "expected compose: a whole project; services name containers and labels"))
         for name, service in self.services.items():
-            if not self.ways(name):
+            ways = [key for key in _WAYS if getattr(service, key)]
+            if not self.ways(name) and name not in doubtful:
                 found.append((("services", name), f"expected one of {', '.join(_WAYS)}, adopt"))
+            if len(ways) > 1 and set(ways) - {"run", "image", "build"}:
+                found.append((("services", name), f"expected one of {', '.join(_WAYS)}, not {' and '.join(ways)}"))
+            if service.adopt and service.url:
+                what = "expected url or adopt, not both: a container of its own or an address"
+                found.append((("services", name), what))
             adopted = self.adopted(name)
             if adopted is not None and not (adopted.compose or adopted.container or adopted.label):
                 found.append((("services", name, "adopt"), "expected one of compose, container, label"))
@@ -235,11 +248,29 @@ class Target(_Written):
                 other = self.services.get(need.service)
                 if other is None:
                     found.append((path, f"no service {need.service!r}; there are: {', '.join(self.services)}"))
-                elif need.replica is not None and not 1 <= need.replica <= other.replicas:
+                elif need.replica not in (None, *range(1, other.replicas + 1)) and need.service not in doubtful:
                     found.append((path, f"{need.service} has {other.replicas} replicas, counted from 1"))
             if service.provides and service.replicas > 1:
                 found.append((("services", name, "replicas"), "a real server has one replica"))
+            found += [(("services", name, "needs", key), what) for key, what in self._unclear(name)]
         return found
+
+    def _unclear(self, caller: str) -> Iterator[tuple[str, str]]:
+        """Needs of a service that mean two things at once: (variable, what is wrong)."""
+        first: dict[str, Need] = {}
+        for need in self.services[caller].references():
+            if not need.protocol or need.service not in self.services or self.services[need.service].protocol:
+                continue
+            before = first.setdefault(need.service, need)
+            if before.protocol != need.protocol:
+                what = f"says {need.protocol} of {need.service}, where {before.variable} says {before.protocol}"
+                yield need.variable, f"{what}; `protocol` of {need.service} says what its edges carry"
+        for variable, text in self.services[caller].needs.items():
+            for part in text.split(","):
+                every = dict.fromkeys(match[1] for match in _PLACE.finditer(part) if match[3])
+                if len(every) > 1:
+                    what = f"names all of {' and all of '.join(every)} in one"
+                    yield variable, f"{what}; separate them by a comma, or have a variable for each"
 
     def topology(self) -> Topology:
         """Services and edges: one for each replica that a need names, and the front edge(s) from `load`."""
@@ -257,31 +288,32 @@ class Target(_Written):
         by_name = {service.name: service for service in services}
         edges = [Edge(LOAD, by_name[self.entry].replica_names()[0], self.services[self.entry].protocol or "http")]
         for name, spec in self.services.items():
+            named: dict[tuple[str, str], str] = {}  # two needs may name one callee, and a URL says more than an address
             for need in spec.references():
                 callees = by_name[need.service].replica_names()
                 if not need.every:
                     callees = [callees[(need.replica or 1) - 1]]
-                protocol = self.services[need.service].protocol or need.protocol
-                edges += [
-                    Edge(caller, callee, protocol) for caller in by_name[name].replica_names() for callee in callees
-                ]
-        return Topology(self.name, self.entry, services, tuple(dict.fromkeys(edges)))
+                said = self.services[need.service].protocol or need.protocol
+                for ends in ((caller, callee) for caller in by_name[name].replica_names() for callee in callees):
+                    named[ends] = named.get(ends) or said
+            edges += [Edge(caller, callee, protocol or "tcp") for (caller, callee), protocol in named.items()]
+        return Topology(self.name, self.entry, services, tuple(edges))
 
     def environment(self, replica: str, address_of: Callable[[Edge], str]) -> dict[str, str]:
         """What `replica`'s `needs` come to, with `address_of(edge)` (host:port) in place of each reference.
 
-        A value with `{service:all}` is repeated for each replica, joined with commas.
+        What stands around `{service:all}`, up to a comma, is repeated for each replica, joined with commas.
         """
         topology = self.topology()
         spec = self.services[replica.partition(".")[0]]
         edges = {edge.callee: edge for edge in topology.edges if edge.caller == replica}
         result = {}
         for variable, text in spec.needs.items():
-            match = _PLACE.search(text)
-            copies = [text]
-            if match and match.group(3):
-                callees = topology.service(match.group(1)).replica_names()
-                copies = [_PLACE.sub(_filled(callee), text) for callee in callees]
+            copies: list[str] = []
+            for part in text.split(","):
+                every = next((match[1] for match in _PLACE.finditer(part) if match[3]), None)
+                callees = topology.service(every).replica_names() if every else []
+                copies += [_PLACE.sub(_filled(callee), part) for callee in callees] or [part]
             result[variable] = ",".join(
                 _PLACE.sub(lambda m: address_of(edges[_callee(m, topology)]), copy) for copy in copies
             )

@@ -69,7 +69,8 @@ the environment, and find the interpreter's own folder first on PATH.
 
 Each value in `needs` names other services in braces, and each such reference is an edge with a proxy on it: `{orders}`
 is the address (host:port) of the first replica, `{orders.2}` of the second, and `http://{orders:all}` repeats the text
-around it for each, joined by commas. `load->entry` is the front edge.
+around it (up to a comma) for each, joined by commas. Two references to one service are one edge, and a URL says what
+goes over it. `load->entry` is the front edge.
 """
 
 

@@ -301,7 +301,9 @@ def test_a_service_that_the_deployer_cannot_put_up_is_said(tmp_path: Path) -> No
 
 
 def test_two_of_one_name_among_containers_are_said(tmp_path: Path) -> None:
-    taken = TARGET.replace("  db:", "  api-2: {run: x}\n  localhost: {run: x}\n  proxy: {run: x}\n  db:")
+    taken = TARGET.replace(
+        "  db:", "".join(f'  {name}: {{run: "x {{port}}"}}\n' for name in ("api-2", "localhost", "proxy")) + "  db:"
+    )
     assert load(write(tmp_path, target=taken)).deployer == "process"
     assert told(tmp_path, ("target: tiny", "target: tiny\ndeployer: docker"), target=taken) == [
         "it.yaml:3:11: deployer: api-2 would be called api-2 among the containers: api.2 is called so",

@@ -55,6 +55,7 @@ def test_numbers_in_an_environment_need_no_quotes(tmp_path: Path) -> None:
         ("entry: web", "entry: wep", "2:8: entry: no service 'wep' (did you mean 'web'?)"),
         ("{api:all}", "{apy:all}", "services.web.needs.API_URLS: no service 'apy' (did you mean 'api'?)"),
         ("{api:all}", "{api.3}", "api has 2 replicas, counted from 1"),
+        ("{api:all}", "{api.0}", "api has 2 replicas, counted from 1"),
         ("{api:all}", "{Api}", "expected a reference such as {orders}, {orders.1} or {orders:all}, not {Api}"),
         ("http://{api:all}", "http://api", "names no service: every need is an edge (a plain value belongs in env)"),
         ("provides: postgres", "provides: postgress", "no real server of kind 'postgress' (did you mean 'postgres'?)"),
@@ -69,12 +70,83 @@ def test_numbers_in_an_environment_need_no_quotes(tmp_path: Path) -> None:
         ("name: tiny", "nam: tiny", "unknown key 'nam' (did you mean 'name'?)"),
         ("  web:\n", "  Web:\n", "expected a service name of small letters"),
         ("services:", "file: x\nservices:", "unknown key 'file'"),
+        ("-m web --port {port}", "-m web", "5:10: services.web.run: expected {port} in it: where the"),
+        ("--port {port}", "--port {prot}", "web.run: nothing takes the place of {prot} (did you mean {port}?)"),
+        ("--port {port}", "{hosst} {port}", "web.run: nothing takes the place of {hosst} (did you mean {host}?)"),
+        ("--port {port}", "'--port {port}", "services.web.run: is not a command line: no closing quotation"),
+        ("python -m web --port {port}", '"  "', "services.web.run: expected a command line, not blanks"),
+        ("provides: postgres", "url: notaurl", "services.db.url: 'notaurl' is not one of a service (such as http://"),
+        ("provides: postgres", "url: 'http://x:99999'", "'http://x:99999' is not one of a service: Port out of range"),
+        ("http://{api:all}", "{api:all}x{db:all}", "names all of api and all of db in one (separate them by a comma"),
+        (
+            'API_URLS: "http://{api:all}"',
+            'API_URLS: "http://{api:all}", API: "redis://{api}"',
+            "needs.API: says redis of api, where API_URLS says http (`protocol` of api says what its edges carry)",
+        ),
     ],
     ids=lambda value: str(value)[:28],
 )  # fmt: skip
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, old: str, new: str, says: str) -> None:
     found = told(tmp_path, old, new)
     assert any(says in one for one in found), found
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    text = TARGET.replace("replicas: 2", "replicas: two").replace("web:\n", "Web:\n").replace("db:", "D B:")
+    text = text.replace("{db}", "{dc}").replace("health: /health", "health: health\n    ready_within: 30")
+    with pytest.raises(FileError) as caught:
+        read(tmp_path, text)
+    assert {problem.path for problem in caught.value.problems} == {
+        "services.Web.ready_within",
+        "services.api.replicas",
+        "entry",
+        "services.Web.needs.DATABASE_URL",
+        "services.Web",
+        "services.Web.health",
+        "services.D B",
+    }
+
+
+def test_nothing_is_said_that_may_come_of_what_cannot_be_read(tmp_path: Path) -> None:
+    for old, new, path in (
+        ("run: python -m web --port {port}", "run: 5", "services.web.run"),
+        ("run: python -m web", "rum: python -m web", "services.web.rum"),
+        ("{api:all}", "{api.2}", "services.api.replica"),
+        ("entry: web", "entry: [web]", "entry"),
+        ("name: tiny", "name: 5", "name"),
+    ):
+        text = TARGET.replace(old, new, 1)
+        text = text.replace("replicas", "replica") if path.endswith("replica") else text
+        with pytest.raises(FileError) as caught:
+            read(tmp_path, text)
+        assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_two_needs_of_one_service_are_one_edge(tmp_path: Path) -> None:
+    target = read(tmp_path, TARGET.replace("/tiny", '/tiny", ADDRESS: "{db}'))
+    assert [edge.name for edge in target.topology().edges] == ["load->web", "web->api.1", "web->api.2", "web->db"]
+    assert target.topology().edge("web->db").protocol == "postgres", "a URL says more than an address"
+    assert target.environment("web", lambda edge: edge.callee)["ADDRESS"] == "db"
+
+
+def test_all_replicas_of_several_services_are_told_apart_by_commas(tmp_path: Path) -> None:
+    target = read(tmp_path, TARGET.replace("http://{api:all}", "{db}/0,http://{api:all}/1,{web:all}"))
+    told = target.environment("web", lambda edge: edge.callee)["API_URLS"]
+    assert told == "db/0,http://api.1/1,http://api.2/1,web"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("run: python -m web --port {port}", "run: python -m web\n    env: {PORT: '{port}'}"),
+        ("run: python -m web --port {port}", "run: python -m web\n    port: 8000"),
+        ("run: python -m web --port {port}", "run: sh -c 'exec web ${PORTS} {port} {{post}}'"),
+    ],
+    ids=["its environment tells", "fixed in a container", "words of a shell"],
+)
+def test_a_command_that_can_be_told_its_port_is_good(tmp_path: Path, old: str, new: str) -> None:
+    assert old in TARGET
+    read(tmp_path, TARGET.replace(old, new, 1))
 
 
 def test_a_target_is_found_by_name_above_the_experiment_and_in_the_working_directory(

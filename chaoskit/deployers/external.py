@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
-from urllib.parse import urlsplit
 
 from pydantic import PrivateAttr
 
@@ -18,15 +17,12 @@ from chaoskit.errors import CouldNotRun, DeployError
 from chaoskit.interfaces import Address, Deployer, ProxyPlace, Scene, System
 from chaoskit.model.topology import LOAD
 from chaoskit.model.undo import Undo
-from chaoskit.target import ServiceSpec, Target
+from chaoskit.target import ServiceSpec, Target, place_of
 
 if TYPE_CHECKING:
     from chaoskit.deployers.adopting import Adoption
 
 __all__ = ["External", "ExternalReplica", "address_of"]
-
-
-_PORTS = {"http": 80, "https": 443, "tcp": None, "postgres": 5432, "postgresql": 5432, "redis": 6379, "nats": 4222}
 
 
 def address_of(name: str, spec: ServiceSpec, allowed_hosts: Sequence[str]) -> Address:
@@ -35,14 +31,10 @@ def address_of(name: str, spec: ServiceSpec, allowed_hosts: Sequence[str]) -> Ad
     Its name is resolved here, once: what was checked is what is connected to.
     """
     try:
-        parts = urlsplit(spec.url)
-        host, port = parts.hostname, parts.port or _PORTS.get(parts.scheme)
+        host, port = place_of(spec.url)
     except ValueError as error:
-        raise DeployError(f"url {spec.url!r} of {name} is not one of a service: {error}") from error
-    if not host or parts.scheme not in _PORTS:
-        raise DeployError(f"url {spec.url!r} of {name} is not one of a service", hint="such as http://127.0.0.1:8000")
-    if port is None:
-        raise DeployError(f"url {spec.url!r} of {name} has no port")
+        what, _, hint = str(error).partition("; ")
+        raise DeployError(f"url {spec.url!r} of {name} {what}", hint=hint) from None
     try:
         found = str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
