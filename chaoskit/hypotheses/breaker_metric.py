@@ -25,7 +25,11 @@ def agrees(frame: Frame, *, must_agree: bool) -> list[Part]:
     total = sum(end - start for start, end in frame.spans)
     if not told or known < total / 2:
         missing = f"is told by no metric of {frame.lane.caller}"
-        missing += f" for {amount(total - known, 's')} of {amount(total, 's')}" if told else ""
+        missing += (
+            f" for {amount(total - known, 's')} of {amount(total, 's')}"
+            if told
+            else " (told_by says which one it is, where no label of it names the callee)"
+        )
         return [Part(Verdict.INCONCLUSIVE, missing)] if must_agree else []
     apart = _apart(frame.lane)
     if not apart:

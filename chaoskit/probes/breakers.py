@@ -53,6 +53,8 @@ class BreakerMetrics:
         self._edges |= {edge.called_service: f"{replica}->{edge.called_service}" for edge in callees}
         self._page: dict[str, str] = {}
         self._last: dict[str, str] = {}
+        self._silent: set[str] = set()
+        """Edges of which the last page told nothing."""
 
     def read(self, name: str, labels: Mapping[str, str], value: float, help_text: str) -> None:
         """Take one sample of a page."""
@@ -61,14 +63,17 @@ class BreakerMetrics:
             self._page[edge] = min(state, self._page.get(edge, state), key=_LETS_THROUGH.index)
 
     def changes(self) -> list[tuple[str, str]]:
-        """(edge, state) of what this page, now read, tells otherwise than the one before."""
-        changed = [(edge, state) for edge, state in self._page.items() if self._last.get(edge) != state]
-        self._last.update(self._page)
-        self._page = {}
+        """(edge, state) of what this page, now read, tells otherwise than those before. A breaker of which two pages on
+        end tell nothing (not read, or they do not name it) is unknown; a single one may just have been slow."""
+        silent = self._last.keys() - self._page.keys()
+        told = {**self._last, **dict.fromkeys(silent & self._silent, "unknown"), **self._page}
+        changed = [(edge, state) for edge, state in told.items() if self._last.get(edge) != state]
+        self._last, self._page, self._silent = told, {}, silent
         return changed
 
     def _edge(self, labels: Mapping[str, str]) -> str:
-        """The edge that a breaker's labels name: a callee's name, whole or as one word of a value."""
+        """The edge that a breaker's labels name: a callee's name, whole or as one word of a value. One without labels
+        is on the edge of a caller that has no other."""
         values = [value for key, value in labels.items() if key != "state"]
         for value in values:
             if value in self._edges:
@@ -81,6 +86,8 @@ class BreakerMetrics:
         }
         if len(named) == 1:
             return named.pop()
+        if text:  # it guards something else, or nobody knows what
+            return ""
         services = {edge for edge in self._edges.values() if "." not in edge.partition("->")[2]}
         return services.pop() if len(services) == 1 else ""
 

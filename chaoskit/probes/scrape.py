@@ -67,6 +67,8 @@ class Scrape(Probe):
                 trouble = f"status {answer.status}"
             elif answer.status == 200:
                 trouble = self._read(replica, answer.body, at, breakers, emit)
+            for edge, state in breakers.changes():
+                emit(BreakerChange(at=at, source=replica, edge=edge, state=state))
             if trouble and trouble not in told:  # once for each trouble: a replica that is down stays down for a while
                 told.add(trouble)
                 text = f"{replica}{path} could not be read: {trouble}"
@@ -90,8 +92,6 @@ class Scrape(Probe):
                 emit(MetricPoint(at=at, source=replica, name=sample.name, value=sample.value, labels=sample.labels))
         except ValueError as error:
             trouble = f"not the text format of Prometheus: {error}"
-        for edge, state in breakers.changes():
-            emit(BreakerChange(at=at, source=replica, edge=edge, state=state))
         if left_out:
             trouble = f"it has more than {self.most} samples, the others are left out (name those you need in `only`)"
         return trouble

@@ -94,10 +94,13 @@ def test_a_breaker_is_on_the_edge_that_its_labels_name() -> None:
     assert told(name, ({"name": "something else"}, closed)) == []
 
 
-def test_a_caller_with_one_callee_has_its_breaker_there_whatever_its_name() -> None:
+def test_a_breaker_that_names_nothing_is_on_the_only_edge_and_one_that_names_something_else_on_none() -> None:
     breakers = BreakerMetrics(TOPOLOGY, "web")
-    breakers.read("circuit_breaker_state", {"name": "backend"}, 0.0, "")
+    breakers.read("circuit_breaker_state", {"name": "smtp"}, 1.0, "0 closed, 1 open")
+    assert breakers.changes() == []
+    breakers.read("circuit_breaker_state", {}, 0.0, "0 closed, 1 open")
     assert breakers.changes() == [("web->orders", "closed")]
+    assert told("circuit_breaker_state", ({}, 0.0)) == [], "orders has several callees"
 
 
 def test_only_changes_are_told() -> None:
@@ -107,3 +110,19 @@ def test_only_changes_are_told() -> None:
         breakers.read("circuit_breaker_state", {"name": "payments"}, value, "0 closed, 1 half-open, 2 open")
         said += breakers.changes()
     assert [state for _, state in said] == ["closed", "open", "half_open", "closed"]
+
+
+def test_a_breaker_that_two_pages_on_end_tell_nothing_of_is_unknown_until_one_does() -> None:
+    breakers = BreakerMetrics(TOPOLOGY, "orders")
+
+    def page(*names: str) -> list[tuple[str, str]]:
+        for name in names:
+            breakers.read("circuit_breaker_state", {"name": name}, 1.0, "0 closed, 1 open")
+        return breakers.changes()
+
+    assert page("payments", "inventory") == [("orders->payments", "open"), ("orders->inventory", "open")]
+    assert page("inventory") == []
+    assert page() == [("orders->payments", "unknown")]
+    assert page("inventory") == [], "one page alone was silent"
+    assert page("payments") == [("orders->payments", "open")]
+    assert page("payments") == [("orders->inventory", "unknown")]

@@ -49,6 +49,17 @@ def test_a_breaker_on_a_page_is_told_when_it_changes(server: Server) -> None:
     assert changes == [("web->payments", "closed"), ("web->payments", "open")]
 
 
+@pytest.mark.parametrize(("status", "body"), [(503, ""), (200, "{not metrics")])
+def test_a_breaker_whose_page_can_no_longer_be_read_is_unknown(server: Server, status: int, body: str) -> None:
+    server.behave["/metrics"] = answer(200, PAGE % 2)
+    timer = threading.Timer(0.35, lambda: server.behave.__setitem__("/metrics", answer(status, body)))
+    timer.start()
+    seen = watch(Scrape(every=0.1), system_at(server.address), 0.8)
+    timer.join()
+    changes = [(one.edge, one.state) for one in seen if isinstance(one, BreakerChange) and one.source == "web"]
+    assert changes == [("web->payments", "open"), ("web->payments", "unknown")]
+
+
 def test_only_what_is_asked_for_is_kept_and_at_most_so_much(server: Server) -> None:
     server.behave["/metrics"] = answer(200, PAGE % 0)
     seen = watch(Scrape(every=0.2, only=("took_*", "python_info")), system_at(server.address), 0.1)
