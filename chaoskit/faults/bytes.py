@@ -70,6 +70,9 @@ class Slicer(SharedFault):
         if seen.during.hits:
             count = f"{seen.during.hits} of {seen.during.total} calls"
             return Bite(True, f"{count} on {seen.place} were cut into pieces; {seen.took_text()}")
+        if not self.pause:
+            crossed = f"{seen.during.total} calls crossed {seen.place}"
+            return Bite(False, f"{crossed} and none was cut: they move less than {size_text(self.size)} at once")
         sizes = sorted(float(call.bytes_down) for call in seen.before.kept) or [0.0]
         added = middle(sizes) / self.size * self.pause
         return slower_bite(seen, f"the edge {seen.place} that is cut into pieces", added, share=self.share)
@@ -79,7 +82,7 @@ class SlowClose(SharedFault):
     """Delay the end of each connection that the callee closes.
 
     What it does
-        Data passes untouched; when one side ends the connection the other hears of it `delay` later.
+        Data passes untouched; when the callee ends the connection its caller hears of it `delay` later.
 
     What it reveals
         Pools and servers that hold a descriptor until the other side has closed too, shutdowns that wait.
@@ -109,7 +112,7 @@ class SlowClose(SharedFault):
         if not during.closed:
             return Bite(False, f"no connection of {seen.place} ended while it was in: its callers keep them open")
         ended = f"{during.closed} connections of {seen.place} ended"
-        return Bite(False, f"{ended}, and which of them late this Toxiproxy does not tell")
+        return Bite(False, f"{ended}, and none of them by its callee, whose ends are what comes late")
 
 
 class Limit(SharedFault):

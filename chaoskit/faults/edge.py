@@ -107,13 +107,17 @@ class EdgeFault(Fault):
             )
 
     def trace(self, history: History) -> Trace:
-        """It bit if it bit at every place that `on` names."""
+        """It bit if it bit at every place that `on` names; then what the load and the health checks saw is told too."""
         span = history.fault(self.id)
         if span.active is None:
             return Trace(fault=self.id, bit=False, because=f"{self.says()} was never put in")
-        bites = [self._bite_at(Seen(history, self.id, place, toxic_prefix(self.id))) for place in self.places]
-        because = "; ".join(bite.because for bite in bites)
-        return Trace(fault=self.id, bit=all(bite.bit for bite in bites), because=because, evidence=(span.active,))
+        seen = [Seen(history, self.id, place, toxic_prefix(self.id)) for place in self.places]
+        bites = [self._bite_at(place) for place in seen]
+        bit = all(bite.bit for bite in bites)
+        said = [bite.because for bite in bites]
+        if bit:  # else why it did not is the last that is said
+            said += seen[0].beside()
+        return Trace(fault=self.id, bit=bit, because="; ".join(said), evidence=(span.active,))
 
     def _bite_at(self, seen: Seen) -> Bite:
         return seen.silence() or self.bite(seen)

@@ -1,4 +1,5 @@
-"""What the taps saw of one place before, during and after a fault, joined with what the load saw: pure arithmetic."""
+"""What the taps saw of one place before, during and after a fault, joined with what the load and the health checks saw:
+pure arithmetic."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 from chaoskit.model.histogram import Histogram, bucket_value
 from chaoskit.model.history import History, Phase
-from chaoskit.model.observation import SLOT, TapCall, TapSlot
+from chaoskit.model.observation import SLOT, ProbeResult, TapCall, TapSlot
 from chaoskit.model.spans import Span
 from chaoskit.model.units import duration_text
 
@@ -271,10 +272,30 @@ class Seen:
             because = f"no call crossed {self.place}, in baseline neither: nothing in the load leads there"
         else:
             because = (
-                f"no call crossed {self.place} while it was in, but {self.before.total} did in baseline: its caller had"
-                " stopped calling (an open breaker, a caller that is down, or no load)"
+                f"no call crossed {self.place} while it was in, but {self.before.total} did in baseline:"
+                f" {self._why_silent()}"
             )
         return Bite(False, because)
+
+    def _why_silent(self) -> str:
+        """What may have kept calls away that crossed in baseline."""
+        before, during = (self.history.between([span]) for span in (self.baseline, self.span))
+        # What was in flight when it went in counts as sent meanwhile.
+        if during.load().requests * before.seconds < 0.05 * before.load().requests * during.seconds:
+            return "the load sent next to nothing meanwhile"
+        left = [self._connections_at(edge, self.span[1]) for edge in self.edges]
+        if not any(left) and any(slot.connections for slot in self.slots()):
+            return (
+                "its caller's connections had ended and it opened none again (a connection pool that never reconnected,"
+                " an open breaker, or a caller that is down)"
+            )
+        still = f", with {sum(left)} connections open" if any(left) else ""
+        return f"its caller had stopped calling{still} (an open breaker, a caller that is down, or no load)"
+
+    def _connections_at(self, edge: str, instant: float) -> int:
+        """Connections that were open on an edge then, as far as its tap has said."""
+        before = [slot.connections for slot in self.slots([edge]) if slot.at < instant]
+        return before[-1] if before else 0
 
     def took_text(self) -> str:
         """`they took 3.1 ms before, 104 ms during and 3.2 ms after the fault` (medians of what was answered)."""
@@ -299,6 +320,28 @@ class Seen:
         count = above(during.answered, bound) + above(during.waited, min(bound, usual_end))
         total = max(during.total, count)
         return Longer(count, total, by_chance(count, total, usual), usual_end - floor)
+
+    def beside(self) -> list[str]:
+        """What the load and the health checks saw; nothing of those that there were none of."""
+        return [said for said in (self.users_text(), self.checks_text()) if said]
+
+    def checks_text(self) -> str:
+        """What health checks saw: `38 of 240 health checks failed (0% in baseline), those of orders`; empty without."""
+        before, during = (self._checks(span) for span in (self.baseline, self.span))
+        if not during:
+            return ""
+        failed = [probe for probe in during if not probe.ok]
+        if not failed:
+            return f"all {len(during)} health checks passed"
+        usual = share_text(sum(not probe.ok for probe in before), len(before))
+        of = ", ".join(sorted({probe.name.partition("/")[0] for probe in failed}))
+        return f"{len(failed)} of {len(during)} health checks failed ({usual} in baseline), those of {of}"
+
+    def _checks(self, span: Span) -> list[ProbeResult]:
+        """Health checks that were asked and over within a span."""
+        names = self.history.probe_names()
+        seen = [probe for name in names for probe in self.history.probe(name)]
+        return [probe for probe in seen if probe.at >= span[0] and probe.at + probe.took <= span[1]]
 
     def users_text(self) -> str:
         """What the load saw: `the load saw 0% of its requests fail before and 31% during`; empty without load."""

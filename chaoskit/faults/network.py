@@ -209,9 +209,18 @@ class Bandwidth(SharedFault):
     kind: ClassVar[str] = "bandwidth"
 
     rate: ByteRate = Field(ge=1000)
-    """Bytes per second of each connection, in each direction that it acts on."""
+    """Bytes per second of each connection, in each direction that it acts on: whole KB/s (of 1000 B), to 5%."""
     way: Way = Way.ANSWERS
     """What is slowed down."""
+
+    @field_validator("rate")
+    @classmethod
+    def _whole(cls, rate: float) -> float:
+        whole = round(rate / 1000) * 1000.0
+        if abs(whole - rate) > 0.05 * rate:
+            low = int(rate // 1000)
+            raise ValueError(f"expected whole KB/s, as Toxiproxy's bandwidth comes in them: {low}KB/s or {low + 1}KB/s")
+        return whole
 
     def says(self) -> str:
         return self.shared_words(f"bandwidth {size_text(self.rate)}/s")

@@ -34,7 +34,7 @@ class Reset(SharedFault):
         {kind: reset, on: orders->payments, share: 30%}
 
     Undone by
-        Removing the toxic. Connections that were reset stay so.
+        Removing the toxic. Connections that were reset stay so; one that waits to be reset is reset then.
     """
 
     kind: ClassVar[str] = "reset"
@@ -50,6 +50,12 @@ class Reset(SharedFault):
             raise ValueError("expected requests or answers: a connection is reset once")
         return self
 
+    @model_validator(mode="after")
+    def _in_time(self) -> Reset:
+        if self.lasts is not None and self.after >= self.lasts:
+            raise ValueError("after must be shorter than lasts: no connection would be reset while it is in")
+        return self
+
     def says(self) -> str:
         late = f" after {duration_text(self.after)}" if self.after else ""
         return self.shared_words(f"connections reset{late}")
@@ -58,7 +64,10 @@ class Reset(SharedFault):
         return [Toxic("reset_peer", {"timeout": milliseconds(self.after)}, self.way.streams[0], self.share)]
 
     def bite(self, seen: Seen) -> Bite:
-        return cut_bite(seen, f"with {self.share * 100:g}% of connections to reset, none was picked", "were reset")
+        why_not = f"with {self.share * 100:g}% of connections to reset, none was picked"
+        if self.after:
+            why_not = f"each lives on for {duration_text(self.after)} after its first bytes, if it was picked"
+        return cut_bite(seen, why_not, "were reset")
 
 
 class Blackhole(SharedFault):
@@ -236,8 +245,6 @@ def refused_bite(seen: Seen, *, throughout: bool = True) -> Bite:
     )
     if after := seen.after.total:
         because += f", {after} afterwards"
-    if users := seen.users_text():
-        because += f"; {users}"
     return Bite(True, because)
 
 

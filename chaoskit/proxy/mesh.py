@@ -1,6 +1,6 @@
 """A proxy on every edge of a target: our tap in front, and behind it whichever Toxiproxy serves the toxics.
 
-caller ─► tap (ours: counts, and carries what a real one lacks) ─► Toxiproxy (plain toxics) ─► callee
+caller ─► tap (ours: counts, and carries what a real one lacks or cannot prove) ─► Toxiproxy (the others) ─► callee
 caller ─► tap and toxics in one hop ─► callee                          where the embedded server serves them all
 """
 
@@ -21,8 +21,10 @@ from chaoskit.proxy.undo import DeleteProxy, Place, RemoveContainer, delete_undo
 
 __all__ = ["Control", "Mesh"]
 
-_PLAIN = frozenset({"bandwidth", "latency", "limit_data", "noop", "reset_peer", "slicer", "slow_close", "timeout"})
-"""Toxics that every Toxiproxy has."""
+_FOR_REAL = frozenset({"bandwidth", "latency", "limit_data", "noop", "timeout"})
+"""Toxics that a real Toxiproxy serves where there is one. It has three more, which stay on the tap: whom `slicer` and
+`slow_close` hit only our server tells, and a real `reset_peer` spares connections that are older, reaches the tap and
+not the caller, and cannot be taken out while it waits."""
 
 
 class Control:
@@ -74,7 +76,7 @@ class Control:
         toxicity: float = 1.0,
         attributes: Mapping[str, JSON] | None = None,
     ) -> None:
-        server, proxy = self._real if self._real is not None and type_ in _PLAIN else self._tap
+        server, proxy = self._real if self._real is not None and type_ in _FOR_REAL else self._tap
         server.client.add_toxic(proxy, name, type_, stream=stream, toxicity=toxicity, attributes=attributes)
 
     def remove_toxic(self, name: str) -> None:

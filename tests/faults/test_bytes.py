@@ -63,6 +63,14 @@ def test_pieces_bite_where_the_tap_or_the_time_says_so() -> None:
     assert fault.trace(usual().calls(EDGE, "fault", rate=20, took=0.1).build()).bit
 
 
+def test_pieces_without_a_pause_bite_where_the_tap_says_so_and_only_there() -> None:
+    fault = Slicer(id="it", on=EDGE, size="64B")
+    slower = usual().calls(EDGE, "fault", rate=20, took=0.1)
+    trace = fault.trace(slower.build())
+    assert not trace.bit and trace.because.endswith("they move less than 64 B at once")
+    assert fault.trace(slower.hits(EDGE, "chaoskit-0a1b2c3d-it", 9.0, 4).build()).bit
+
+
 def test_changed_bytes_bite_where_the_tap_says_so() -> None:
     fault = Corrupt(id="it", on=EDGE)
     assert not fault.trace(usual().build()).bit

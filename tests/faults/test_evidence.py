@@ -5,6 +5,8 @@ import math
 import pytest
 
 from chaoskit.faults.evidence import Seen, by_chance, quantile, share_text, size_text
+from chaoskit.faults.network import Latency
+from chaoskit.model.observation import TapSlot
 from chaoskit.testing import HistoryBuilder
 
 
@@ -82,3 +84,69 @@ def test_what_the_load_saw_is_told_beside() -> None:
     builder.fault("partition", on="load->gateway")
     said = Seen(builder.build(), "partition", "load->gateway").users_text()
     assert said == "the load saw 0% of its requests fail before and 50% during"
+
+
+@pytest.mark.parametrize(
+    ("failing", "said"),
+    [
+        ("", "all 120 health checks passed"),
+        ("orders/ready", "40 of 120 health checks failed (0% in baseline), those of orders"),
+        ("payments/ready", "80 of 120 health checks failed (0% in baseline), those of payments.1, payments.2"),
+    ],
+)
+def test_what_the_health_checks_saw_is_told_beside(failing: str, said: str) -> None:
+    builder = HistoryBuilder().probe("orders/ready").probe("payments/ready").fault("latency", on="orders->payments")
+    if failing:
+        builder.probe(failing, "fault", ok=False)
+    assert Seen(builder.build(), "latency", "orders->payments").checks_text() == said
+
+
+def test_a_trace_joins_taps_load_and_health_checks_where_the_fault_bit_and_ends_with_the_reason_where_not() -> None:
+    edge = "orders->inventory"
+    builder = HistoryBuilder().calls(edge, rate=20, took=0.05).fault("it", on=edge).probe("orders/ready")
+    builder.load("checkout", rate=20).load("checkout", "fault", rate=20, failures={"status 502": 0.5})
+    fault = Latency(id="it", on=edge, add="100ms")
+    missed = fault.trace(builder.build())
+    assert not missed.bit and missed.because.endswith("they did not take as much longer as they should have")
+    bit = fault.trace(builder.calls(edge, "fault", rate=20, took=0.15).build())
+    assert bit.bit and bit.because.startswith("200 of ")
+    assert "; the load saw 0% of its requests fail before and " in bit.because
+    assert bit.because.endswith("; all 40 health checks passed")
+
+
+def test_a_trace_tells_nothing_of_load_and_checks_that_there_were_none_of() -> None:
+    edge = "orders->inventory"
+    builder = HistoryBuilder().calls(edge, rate=20, took=0.05).calls(edge, "fault", rate=20, took=0.15)
+    because = Latency(id="it", on=edge, add="100ms").trace(builder.fault("it", on=edge).build()).because
+    assert "load" not in because and "health" not in because
+
+
+class TestSilence:
+    """Why no call crossed while a fault was in, where some did in baseline."""
+
+    EDGE = "orders->inventory"
+
+    def why(self, builder: HistoryBuilder) -> str:
+        builder.calls(self.EDGE, rate=20, took=0.05).calls(self.EDGE, (7.9, 24.0), rate=0).fault("it", on=self.EDGE)
+        silence = Seen(builder.build(), "it", self.EDGE).silence()
+        assert silence is not None and not silence.bit
+        return silence.because
+
+    def slots(self, *connections: tuple[float, int]) -> HistoryBuilder:
+        slots = [TapSlot(at=at, source="tap", edge=self.EDGE, connections=open_) for at, open_ in connections]
+        return HistoryBuilder().observe(*slots)
+
+    def test_a_pool_that_never_reconnected_is_named_where_connections_ended_and_none_came_again(self) -> None:
+        assert "a connection pool that never reconnected" in self.why(self.slots((3.0, 4), (8.1, 0)))
+
+    def test_it_is_not_named_where_connections_stayed_open(self) -> None:
+        because = self.why(self.slots((3.0, 4), (8.1, 2), (20.0, 0)))
+        assert "pool" not in because and "stopped calling, with 2 connections open" in because
+
+    def test_a_load_that_sent_nothing_is_named_alone(self) -> None:
+        because = self.why(self.slots((3.0, 4), (8.1, 0)).load("checkout", "baseline", rate=20))
+        assert because.endswith("the load sent next to nothing meanwhile")
+
+    def test_where_the_load_went_on_it_is_not_to_blame(self) -> None:
+        load = self.slots((3.0, 4), (8.1, 0)).load("checkout", rate=20).load("checkout", "fault", rate=20)
+        assert "a connection pool that never reconnected" in self.why(load)

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from chaoskit.errors import CouldNotTell
+from chaoskit.faults.evidence import size_text
 from chaoskit.faults.network import Bandwidth, Jitter, Latency
 from chaoskit.model.history import History
 from chaoskit.model.verdict import Trace
@@ -257,3 +258,19 @@ def test_bandwidth_is_in_bytes_per_second_with_a_unit() -> None:
     for wrong in ("64", "64KB", "64/s", 0, "10B/s"):
         with pytest.raises(ValidationError):
             Bandwidth(on=EDGE, rate=wrong)
+
+
+@pytest.mark.parametrize(
+    ("rate", "kb"), [("1KB/s", 1), ("1KiB/s", 1), ("64KiB/s", 66), ("2.9KB/s", 3), ("10.4KB/s", 10), ("1MB/s", 1000)]
+)
+def test_bandwidth_is_what_it_says_in_whole_kb(rate: str, kb: int) -> None:
+    fault = Bandwidth(on="orders->inventory", rate=rate)
+    [toxic] = fault.toxics(FakeSystem().topology.edges[0])
+    assert toxic.attributes == {"rate": kb}
+    assert fault.says() == f"bandwidth {size_text(kb * 1000)}/s" and fault.rate == kb * 1000
+
+
+@pytest.mark.parametrize(("rate", "instead"), [("1.9KB/s", "1KB/s or 2KB/s"), ("2.5KB/s", "2KB/s or 3KB/s")])
+def test_a_bandwidth_that_is_far_from_whole_kb_is_refused(rate: str, instead: str) -> None:
+    with pytest.raises(ValidationError, match=instead):
+        Bandwidth(on="orders->inventory", rate=rate)

@@ -183,3 +183,9 @@ def test_a_flapping_edge_bit_where_its_listener_was_closed_now_and_then() -> Non
     assert fault.trace(builder.build()).bit
     [toxic] = fault.toxics(FakeSystem().topology.edges[0])
     assert (toxic.type, toxic.attributes) == ("flap", {"down": 1000, "up": 1000})
+
+
+def test_a_reset_that_would_come_after_the_fault_is_refused() -> None:
+    with pytest.raises(ValidationError, match="after must be shorter than lasts"):
+        Reset(on=EDGE, after="2s", lasts="2s")
+    assert Reset(on=EDGE, after="1s", lasts="2s").after == 1.0
