@@ -1,6 +1,7 @@
-"""A small service for faults on processes: answers at once, also about its health. `python callee.py HOST PORT [WORK]`.
+"""A small service for faults on processes: answers at once, also about its health.
 
-WORK `cpu` burns 10 ms of processor for each call, `memory` keeps half a megabyte of each, `disk` writes 64 KB of it.
+`python callee.py HOST PORT [WORK [FOLDER]]`: WORK `cpu` burns 10 ms of processor for each call, `memory` keeps half a
+megabyte of each, `disk` writes 64 KB of it into FOLDER (default: where it started).
 """
 
 import os
@@ -10,6 +11,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 WORK = sys.argv[3] if len(sys.argv) > 3 else ""
+FOLDER = sys.argv[4] if len(sys.argv) > 4 else "."
 KEPT: list[bytes] = []
 
 
@@ -28,7 +30,7 @@ class Callee(BaseHTTPRequestHandler):
             except MemoryError:
                 os._exit(3)
         if self.path == "/" and WORK == "disk":
-            with tempfile.TemporaryFile(dir=".") as file:
+            with tempfile.TemporaryFile(dir=FOLDER) as file:
                 file.write(b"x" * 2**16)
                 file.flush()
                 os.fsync(file.fileno())

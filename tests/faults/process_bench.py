@@ -12,6 +12,7 @@ from typing import ClassVar
 import pytest
 
 from chaoskit.deployers.process import Process
+from chaoskit.faults.disk import DiskFull
 from chaoskit.faults.service import ServiceFault
 from chaoskit.injection import Injection
 from chaoskit.interfaces import System
@@ -49,6 +50,8 @@ def target(faults: Sequence[ServiceFault]) -> Target:
         name = str(fault.on).partition(".")[0]
         replicas = 2 if fault.kind.startswith(("scale", "monkey")) or "." in str(fault.on) else 1
         work = {"cpu": " cpu", "mem": " memory", "disk": " disk"}.get(name.partition("-")[0], "")
+        if isinstance(fault, DiskFull):
+            work = f" disk {fault.path}"
         services[name] = ServiceSpec(run=run + work, replicas=replicas, health=HealthPaths(ready="/ready"))
     needs = {f"URL_{number}": f"http://{{{name}:all}}" for number, name in enumerate(services)}
     services["web"] = ServiceSpec(run=run, needs=needs, health=HealthPaths(ready="/ready"))

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,25 +15,14 @@ from chaoskit.faults.disk import BalloonUndo, DiskFull, IoSlow, disk_of
 from chaoskit.faults.limits import Group
 from chaoskit.model.undo import Undo
 from chaoskit.testing import FakeSystem, HistoryBuilder
+from tests.faults.disks import free, small_filesystem
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A filesystem of 4 MB of its own."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("this needs the right to mount a tmpfs")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def free(folder: Path) -> int:
-    left = os.statvfs(folder)
-    return left.f_bavail * left.f_frsize
+    with small_filesystem(tmp_path / "small") as folder:
+        yield folder
 
 
 def test_the_disk_is_full_until_the_file_is_removed(small: Path, tmp_path: Path) -> None:
