@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from chaoskit.checks import check
-from chaoskit.document import Data, Document, Path_, read
+from chaoskit.document import Data, Document, Path_, read, read_text
 from chaoskit.errors import FileError, Problem, UsageError
 from chaoskit.experiment import Experiment, Phases
 from chaoskit.interfaces import Fault
@@ -71,10 +71,10 @@ def load_target(name: str, near: Path | str | None = None) -> Target:
     return _target(read(_as_named(file)), file)
 
 
-def problems_of(path: Path | str) -> Sequence[Problem]:
-    """All that is wrong in an experiment or target file; empty where nothing is."""
+def problems_of(path: Path | str, text: str | None = None) -> Sequence[Problem]:
+    """All that is wrong in an experiment or target file, or would be with `text` in it; empty where nothing is."""
     try:
-        document = read(path)
+        document = read(path) if text is None else read_text(text, str(path))
         if is_target(document):
             _target(document, Path(path))
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from chaoskit.target import Target
 
 __all__ = ["command"]
+
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @click.group()
@@ -135,6 +138,8 @@ def target(
     from chaoskit.cli.common.drafts import TargetDraft
 
     name = name or _asked("name", "Name of the target", [], "mine")
+    if not _FOLDER.fullmatch(name):
+        raise UsageError(f"expected a name of letters, digits, dots, _ and - for a folder in targets/, not {name!r}")
     drafts = _services(services, urls, reals, needs, health)
     if not drafts:
         drafts = _asked_services()
@@ -297,15 +302,16 @@ def _documented(cls: type[Fault], on: str) -> list[tuple[str, str]]:
 
 
 def _write(path: Path, text: str, *, force: bool) -> None:
-    """Write a file, check it as `chaoskit check` does, and say where it is."""
+    """Check a file as `chaoskit check` does, write it, and say where it is. Raises UsageError for one that is wrong."""
     from chaoskit.reading import problems_of
 
     if path.exists() and not force:
         raise UsageError(f"{path} is there already", hint="--force writes over it")
+    if problems := problems_of(path, text):
+        told = (replace(one, line=0, column=0) if one.file == str(path) else one for one in problems)  # it has no lines
+        raise UsageError("\n".join(["this would be wrong, and was not written:", *map(str, told)]))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     click.echo(f"wrote {path}")
-    for problem in problems_of(path):
-        click.echo(str(problem), err=True)
     what = "run" if path.name != "target.yaml" else "check"
     click.echo(f"next: chaoskit {what} {path}")

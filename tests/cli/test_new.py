@@ -97,6 +97,31 @@ def test_flags_that_make_no_sense_are_told(chaoskit: Callable[..., Said], flags:
     assert chaoskit("new", "target", "mine", *flags).code == 2
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("experiment", "--target", "tiny", "--fault", "latency", "--on", "web->api", "--set", "add=50"), "300ms"),
+        (("experiment", "--target", "tiny", "--fault", "latency", "--on", "web->apy"), "no edge 'web->apy'"),
+        (("experiment", "--target", "tiny", "--fault", "latency", "--on", "web->api", "--rate", "fast"), "50/s"),
+        (("target", "mine", "--service", "web=w {port}", "--need", "web:A=http://{apii}"), "no service 'apii'"),
+        (("target", "mine", "--service", "web=w"), "expected {port} in it"),
+        (("target", "mine", "--url", "web=here"), "'here' is not one of a service"),
+        (("target", "B ad", "--service", "web=w {port}"), "not 'B ad'"),
+        (("target", "../mine", "--service", "web=w {port}"), "not '../mine'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
+)
+def test_what_would_be_wrong_is_not_written(
+    chaoskit: Callable[..., Said], here: Path, flags: tuple[str, ...], said: str
+) -> None:
+    write(here)
+    before = sorted(here.rglob("*"))
+    code, out, err = chaoskit("new", *flags)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert sorted(here.rglob("*")) == before
+
+
 def test_questions_are_asked_on_a_terminal(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     typed = "mine\nweb\nuvicorn app:app --port {port}\nAPI=http://{api}\n\n/ready\napi\nhttp://127.0.0.1:9\n\n\n"

@@ -82,8 +82,6 @@ class ServiceDraft:
 
     def text(self) -> str:
         lines = [f"  {self.name}:", f"    {self.how}: {json.dumps(self.value, ensure_ascii=False)}"]
-        if self.how == "run" and "{port}" not in self.value:
-            lines.append("    # expected {port} in it: where the service must listen")
         if self.needs:
             lines.append("    needs:                   # each is an edge, and every edge goes through a proxy")
             lines += [f"      {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in self.needs.items()]
