@@ -15,7 +15,7 @@ from chaoskit.hypotheses.breaker_told import ToldBy
 from chaoskit.hypotheses.claim import Part, finding, unknown_edge
 from chaoskit.hypotheses.words import amount, joined
 from chaoskit.interfaces import Hypothesis
-from chaoskit.model.breaker_lane import EXPECTED, breaker_lane
+from chaoskit.model.breaker_lane import EXPECTED, breaker_lane, hidden
 from chaoskit.model.crossings import crossings, demand_on
 from chaoskit.model.history import History, Phase
 from chaoskit.model.topology import Topology
@@ -27,8 +27,6 @@ __all__ = ["Breaker"]
 
 _SURELY = 0.5
 """Share of the judged time of which the lane must know something."""
-_HIDES = 1.5
-"""Seconds that nobody saw in which a breaker may open and close again: few stay open for less."""
 
 
 class Breaker(Hypothesis):
@@ -155,13 +153,7 @@ class Breaker(Hypothesis):
             lane = msgspec.structs.replace(lane, said=self.told_by.said(history, caller))
         end = max((end for _, end in spans), default=0.0)
         seen = [str(phase) for phase in self.phases if history.windows.get(phase)]
-        asked = demand_on(history, caller).started
-        hidden = tuple(
-            (span.start, span.end)
-            for span in lane.in_state("unknown")  # where nobody asked, nothing was tried that could have been hidden
-            if span.end - span.start > _HIDES and asked.between(span.start, span.end) >= EXPECTED
-        )
-        return Frame(lane, crossing.started, spans, injected, undone, end, joined(seen), hidden)
+        return Frame(lane, crossing.started, spans, injected, undone, end, joined(seen), hidden(history, lane))
 
     def _blind(self, history: History, frame: Frame) -> str:
         """Why nothing can be told at all; empty where something can."""

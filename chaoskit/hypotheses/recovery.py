@@ -6,18 +6,23 @@ import math
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from chaoskit.hypotheses.claim import Claim, Part, finding
+from chaoskit.hypotheses.claim import Part, finding
 from chaoskit.hypotheses.words import amount, seconds_text, share_text
+from chaoskit.interfaces import Hypothesis
+from chaoskit.model.breaker_lane import BreakerLane, breaker_lane, breaker_lanes, hidden
 from chaoskit.model.history import History, Phase, Span, SteadyBound
 from chaoskit.model.observation import SLOT
+from chaoskit.model.topology import LOAD
 from chaoskit.model.units import Duration, Share, duration_text
 from chaoskit.model.verdict import Finding, Verdict
 
 __all__ = ["Recovery"]
 
 
+_EARLY = 0.5
+"""Seconds by which the last call before an opening may have been before the injection."""
 _FIRING = 2.0
 """Value of the samples of an alert that fires, as the Prometheus probe writes them."""
 
@@ -34,18 +39,19 @@ class _Seen(NamedTuple):
     """What kept it from holding, at the end of what was watched."""
 
 
-class Recovery(Claim):
+class Recovery(Hypothesis):
     """The steady state holds again soon after the fault is out, and goes on holding.
 
     What it measures: seconds from the end of the last fault until every bound of the experiment's `steady_state` holds
     for `for` seconds on end (requests planned in them, point estimates); the rest of the recovery, taken together,
     must hold too. The finding also says how many requests failed from the injection until then. Noticed is a fault
-    when readiness says no, a breaker says that it is open, or an alert fires.
+    when readiness says no, a breaker opens (it says so, or calls no longer cross the edge with the fault), or an alert
+    fires.
 
     Formula:
         recovered after = first instant from which every bound holds for `for` − the fault's end        ≤ within
         lost            = requests planned from the injection to then that did not succeed             ≤ lost
-        noticed after   = first readiness no, breaker open or alert firing − injection       ≤ noticed_within
+        noticed after   = first readiness no, breaker opening or alert firing − injection    ≤ noticed_within
         budget spent    = failures ÷ ((1 − objective) × requests), from baseline to recovery           ≤ 100%
 
     Example:
@@ -55,11 +61,15 @@ class Recovery(Claim):
 
     Limits: it is as fine as a slot (100 ms). A window of `for` needs a request; with few requests per second a longer
     `for` says more. A recovery phase shorter than `within` and `for` together, or one without requests, is
-    inconclusive where the steady state was not seen to hold again.
+    inconclusive where the steady state was not seen to hold again. Where nothing told of the fault in time it is
+    inconclusive, too, if a breaker may have opened: its listener was closed, or calls stopped crossing an edge without
+    a fault (a service that stops before it comes to the call looks like an open breaker).
     """
 
     kind: ClassVar[str] = "recovery"
     default_phases: ClassVar[tuple[Phase, ...]] = (Phase.RECOVERY,)
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True)
 
     within: Duration
     """Longest time from the fault's end."""
@@ -155,6 +165,10 @@ class Recovery(Claim):
         start = min(fault.injected for fault in history.faults if fault.injected is not None)
         first = min(_notices(history, start), default=None)
         phase = str(Phase.FAULT)
+        soon = (start, start + self.noticed_within)
+        if (first is None or first[0] > soon[1]) and (perhaps := _may_have_noticed(history, soon)):
+            because = f"nothing told of the fault within {duration_text(self.noticed_within)}, but {perhaps}"
+            return [Part(Verdict.INCONCLUSIVE, because, phase=phase, evidence=(soon,))]
         if first is None and not _watched(history):
             because = "nobody could have noticed the fault: no readiness was asked, no breaker or alert told anything"
             return [Part(Verdict.INCONCLUSIVE, because, phase=phase)]
@@ -163,10 +177,11 @@ class Recovery(Claim):
             because = f"nothing noticed the fault in the {amount(until - start, 's')} that were watched: too short"
             return [Part(Verdict.INCONCLUSIVE, because, phase=phase)]
         if first is None:
-            because = "nothing noticed the fault: no readiness said no, no breaker opened, no alert fired"
-            return [
-                Part(Verdict.REFUTED, because, math.inf, "s", None, phase, 0, ((start, start + self.noticed_within),))
-            ]
+            because = (
+                f"nothing noticed the fault from {seconds_text(start)} on: no readiness said no, no breaker opened, no"
+                " alert fired"
+            )
+            return [Part(Verdict.REFUTED, because, math.inf, "s", None, phase, 0, (soon,))]
         at, who = first
         held = at - start <= self.noticed_within
         because = (
@@ -197,7 +212,8 @@ class Recovery(Claim):
 def _watched(history: History) -> bool:
     """Whether there was anybody who could have noticed a fault."""
     asked = any(name.endswith("/ready") for name in history.probe_names())
-    return asked or bool(history.breaker_changes()) or bool(history.metric("alert"))
+    told = any(change.state != "unknown" for change in history.breaker_changes())
+    return asked or told or bool(history.metric("alert"))
 
 
 def _notices(history: History, start: float) -> list[tuple[float, str]]:
@@ -211,10 +227,41 @@ def _notices(history: History, start: float) -> list[tuple[float, str]]:
     for change in history.breaker_changes():
         if change.state == "open" and change.at >= start:
             found.append((change.at, f"the breaker on {change.edge}"))
+    for lane in _lanes_with_faults(history):
+        found += [(at, f"the breaker on {lane.edge}") for at in _openings(lane, start)]
     for point in history.metric("alert"):
         if point.value >= _FIRING and point.at >= start:
             found.append((point.at, f"the alert {point.labels.get('alert', '')}"))
     return found
+
+
+def _lanes_with_faults(history: History) -> list[BreakerLane]:
+    """Of all callers over the edges on which the faults are."""
+    broken = {name for fault in history.faults for name in (*fault.edges, *fault.replicas)}
+    pairs = dict.fromkeys(
+        (edge.caller, edge.called_service)
+        for edge in history.topology.edges
+        if edge.caller != LOAD and broken & {edge.name, edge.callee}
+    )
+    return [breaker_lane(history, f"{caller}->{callee}", caller) for caller, callee in pairs]
+
+
+def _openings(lane: BreakerLane, start: float) -> list[float]:
+    """When it was seen to open. The last call before may have crossed just before the fault."""
+    return [max(span.start, start) for span in lane.seen if span.state == "open" and span.start >= start - _EARLY]
+
+
+def _may_have_noticed(history: History, soon: Span) -> str:
+    """Which breaker may have opened in this time, though none surely did; empty where none may."""
+    with_faults = _lanes_with_faults(history)
+    for lane in with_faults:
+        if any(a < soon[1] and b > soon[0] for a, b in hidden(history, lane)):
+            return f"the breaker on {lane.edge} could not be seen: its listener was closed"
+    for lane in breaker_lanes(history):
+        stopped = [at for at in _openings(lane, soon[0]) if at <= soon[1]]
+        if stopped and lane.edge not in {one.edge for one in with_faults}:
+            return f"calls over {lane.edge} stopped at {seconds_text(stopped[0])}, as if a breaker had opened"
+    return ""
 
 
 def _broken(history: History, span: Span) -> SteadyBound | None:

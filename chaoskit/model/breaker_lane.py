@@ -33,7 +33,7 @@ from chaoskit.model.observation import SLOT
 from chaoskit.model.spans import merged, within
 from chaoskit.model.topology import LOAD, Edge
 
-__all__ = ["EXPECTED", "BreakerLane", "BreakerSpan", "breaker_lane", "breaker_lanes"]
+__all__ = ["EXPECTED", "BreakerLane", "BreakerSpan", "breaker_lane", "breaker_lanes", "hidden"]
 
 EXPECTED = 5.0
 """Calls that must at least have been due before their absence says anything."""
@@ -44,6 +44,8 @@ _LIKELIEST = 0.9
 SHORTEST = 0.3
 """Seconds that a gap lasts at least. By slots three times that: they do not tell whose answers come in it."""
 QUIET = 2.0
+_HIDES = 1.5
+"""Seconds that nobody saw in which a breaker may open and close again: few stay open for less."""
 
 
 class BreakerSpan(msgspec.Struct, frozen=True):
@@ -126,6 +128,17 @@ def breaker_lane(history: History, edge: str, caller: str = "", of: str = "") ->
         seen = _numbered(_with_unknown(_states(crossing, demand, usual, whole), crossing, demand), crossing)
     return BreakerLane(
         edge=edge, caller=caller, seen=tuple(seen), said=tuple(_said(history, edge, edges, whole)), exact=crossing.exact
+    )
+
+
+def hidden(history: History, lane: BreakerLane) -> tuple[Span, ...]:
+    """Times in which the breaker may have opened and closed again without being seen or telling it. Where nobody asked,
+    nothing was tried that could have been hidden."""
+    asked = demand_on(history, lane.caller).started
+    return tuple(
+        (span.start, span.end)
+        for span in lane.in_state("unknown")
+        if span.end - span.start > _HIDES and asked.between(span.start, span.end) >= EXPECTED
     )
 
 

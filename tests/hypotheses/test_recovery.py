@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import pytest
+from pydantic import ValidationError
 
 from chaoskit.hypotheses.recovery import Recovery
 from chaoskit.model.spans import Span
 from chaoskit.model.verdict import Verdict
 from chaoskit.testing import HistoryBuilder
-from tests.hypotheses.histories import EDGE, healthy
+from tests.hypotheses.histories import EDGE, healthy, with_breaker
 
 CLAIM = Recovery(within=3.0)
 
@@ -79,6 +80,14 @@ def test_without_any_request_after_the_fault_nothing_recovered_and_nothing_did_n
     assert (finding.verdict, "no request was planned" in finding.because) == (Verdict.INCONCLUSIVE, True)
 
 
+def stopped() -> HistoryBuilder:
+    """The gateway answers without asking orders, from 9 s to 12 s; the fault is on another edge."""
+    built = healthy().calls("load->gateway", rate=80, took=0.1, path="/checkout")
+    for edge in ("gateway->orders", EDGE):
+        built.calls(edge, (9.0, 12.0), rate=0, path="/checkout" if edge == "gateway->orders" else "/charges")
+    return built
+
+
 NOTICED = Recovery(within=3.0, noticed_within=2.0)
 
 
@@ -97,9 +106,17 @@ NOTICED = Recovery(within=3.0, noticed_within=2.0)
         ),
         (healthy().metric("alert", (9.0, 12.0), 2.0, alert="Down"), Verdict.SUPPORTED, "the alert Down noticed"),
         (healthy().probe("orders/ready", (11.0, 18.0), ok=False), Verdict.REFUTED, "after 3 s, later than 2 s"),
-        (healthy(), Verdict.REFUTED, "nothing noticed the fault"),
+        (healthy(), Verdict.REFUTED, "nothing noticed the fault from 8.0 s on"),
+        (with_breaker(), Verdict.SUPPORTED, "the breaker on orders->payments noticed the fault after 506 ms"),
+        (with_breaker(opens_after=3.0, trials=(13.4,)), Verdict.REFUTED, "after 3.01 s, later than 2 s"),
+        (
+            healthy().closed_listener(EDGE, "fault").calls(EDGE, "fault", rate=0),
+            Verdict.INCONCLUSIVE,
+            "but the breaker on orders->payments could not be seen: its listener was closed",
+        ),
+        (stopped(), Verdict.INCONCLUSIVE, "but calls over gateway->orders stopped at 9.0 s, as if a breaker had"),
     ],
-    ids=["health", "breaker", "alert", "late", "nobody"],
+    ids=["health", "breaker", "alert", "late", "nobody", "seen open", "seen open late", "unseen", "stopped elsewhere"],
 )
 def test_how_soon_it_was_noticed(built: HistoryBuilder, verdict: Verdict, said: str) -> None:
     finding = NOTICED.judge(built.build())
@@ -128,3 +145,8 @@ def test_the_error_budget_that_was_spent() -> None:
     ), kept.because
     assert Recovery(within=3.0, objective=0.99).judge(history).verdict is Verdict.REFUTED
     assert Recovery(within=3.0, objective=1.0).judge(healthy().build()).verdict is Verdict.SUPPORTED
+
+
+def test_recovery_has_no_interval_to_be_judged_by() -> None:
+    with pytest.raises(ValidationError, match="judge"):
+        Recovery.model_validate({"within": 3.0, "judge": "point"})
