@@ -50,6 +50,11 @@ class Attempts(NamedTuple):
     def retries(self) -> int:
         return sum(len(calls) - 1 for calls in self.requests)
 
+    @property
+    def repeated(self) -> int:
+        """Requests with more than one attempt."""
+        return sum(len(calls) > 1 for calls in self.requests)
+
     def waited(self, number: int) -> list[float]:
         """Seconds between the end of attempt `number` (from 1) and the start of the next, ascending."""
         pairs = [(calls[number - 1], calls[number]) for calls in self.requests if len(calls) > number]
@@ -88,7 +93,7 @@ def at_most(seen: Attempts, most: int, history: History) -> Part:
         return Part(Verdict.SUPPORTED, because, float(len(worst)), "attempts", samples=len(seen.requests))
     because = (
         f"{len(over)} of {told} were tried more than {most} times, one of them {len(worst)} times"
-        f" ({moment(history, worst[0].start)})"
+        f" ({moment(history, worst[0].start)}){silent(seen)}"
     )
     evidence = tuple((calls[0].start, calls[-1].start) for calls in over[:50])
     return Part(Verdict.REFUTED, because, float(len(worst)), "attempts", samples=len(seen.requests), evidence=evidence)
@@ -162,7 +167,7 @@ def silent(seen: Attempts) -> str:
         for calls in seen.requests
         for before, after in pairwise(calls)
     )
-    return f"; {at_once} of them came at once on a fresh connection, as client libraries do" if at_once else ""
+    return f"; {at_once} retries came at once on a fresh connection, as client libraries do" if at_once else ""
 
 
 def _too_few(seen: Attempts, counted: int, what: str) -> Part:

@@ -25,6 +25,8 @@ __all__ = ["Retries"]
 
 _ENOUGH = 50
 """Calls into the caller, in baseline and in each phase, below which a ratio says nothing."""
+_IN_A_BLOCK = 5
+"""Calls into the caller below which the ratio of one second says nothing."""
 _SIDE = {
     Verdict.SUPPORTED: ", at most",
     Verdict.REFUTED: ", above",
@@ -57,7 +59,9 @@ class Retries(Claim):
     Limits: it counts every call that crosses, whoever sends it: a client library that repeats a call by itself
     (aiohttp repeats a GET whose reused connection was reset) counts too. Calls of health checks do not. The spacing
     takes 20 retries; growth takes 20 requests with three attempts. Inconclusive: fewer than 50 requests in baseline or
-    phase, a closed listener, and for single requests a caller that passes no trace on while its requests overlap.
+    phase, a closed listener, and for single requests a caller that passes no trace on while its requests overlap, or
+    most of whose requests call the same more than once in baseline (a price for each line of a cart): such calls look
+    like retries, and only `most` and `worst_second` are against the baseline.
     """
 
     kind: ClassVar[str] = "retries"
@@ -113,14 +117,23 @@ class Retries(Claim):
         for caller in dict.fromkeys(edge.caller for edge in edges):
             ours = [edge for edge in edges if edge.caller == caller]
             if self.most is not None or self.worst_second is not None:
-                parts += self._amplified(history, crossings(history, ours), demand_on(history, caller), caller)
+                parts += self._amplified(history, ours, caller)
             if self.model_fields_set & _SINGLE:
-                parts += [part for phase in self.phases for part in self._single(history, phase, ours, caller)]
+                usual = attempts_of(history.during(Phase.BASELINE), ours, caller)
+                parts += [part for phase in self.phases for part in self._single(history, phase, ours, caller, usual)]
         return finding(self, [part._replace(lane=self.edge) for part in parts])
 
-    def _single(self, history: History, phase: Phase, edges: Sequence[Edge], caller: str) -> list[Part]:
+    def _single(
+        self, history: History, phase: Phase, edges: Sequence[Edge], caller: str, usual: Attempts
+    ) -> list[Part]:
         view = history.during(phase)
         seen = attempts_of(view, edges, caller)._replace(where=f" in {phase}")
+        if 2 * usual.repeated > len(usual.requests):
+            because = (
+                f"retries over {self.edge} cannot be told from calls: {usual.repeated} of {len(usual.requests)}"
+                " requests in baseline called the same more than once"
+            )
+            return [Part(Verdict.INCONCLUSIVE, because, phase=str(phase), samples=len(usual.requests))]
         if not seen.requests:
             because = f"single requests over {self.edge} cannot be told in {phase}: {seen.because}"
             return [Part(Verdict.INCONCLUSIVE, because, phase=str(phase), evidence=view.view_spans)]
@@ -149,7 +162,8 @@ class Retries(Claim):
         )
         return Part(verdict, because, share, "share", interval, samples=len(seen.requests))
 
-    def _amplified(self, history: History, crossing: Crossings, demand: Crossings, caller: str) -> list[Part]:
+    def _amplified(self, history: History, edges: Sequence[Edge], caller: str) -> list[Part]:
+        crossing, demand = crossings(history, edges), demand_on(history, caller)
         baseline = history.windows.get(Phase.BASELINE, [])
         asked, called = _counted(demand, baseline), _counted(crossing, baseline)
         if asked < _ENOUGH or not called:
@@ -158,7 +172,18 @@ class Retries(Claim):
             )
             return [Part(Verdict.INCONCLUSIVE, because, phase=str(Phase.BASELINE), samples=asked)]
         usual = called / asked
-        return [part for phase in self.phases for part in self._phase(history, phase, crossing, demand, usual)]
+        found: list[Part] = []
+        for phase in self.phases:
+            parts = self._phase(history, phase, crossing, demand, usual)
+            worst = [part for part in parts if part.verdict is Verdict.REFUTED] or [
+                part for part in parts if part.verdict is Verdict.INCONCLUSIVE and part.measured is not None
+            ]
+            if worst:
+                silent = of_attempts.silent(attempts_of(history.during(phase), edges, caller))
+                place = parts.index(worst[0])
+                parts[place] = worst[0]._replace(because=f"{worst[0].because}{silent}")
+            found += parts
+        return found
 
     def _phase(
         self, history: History, phase: Phase, crossing: Crossings, demand: Crossings, usual: float
@@ -182,10 +207,7 @@ class Retries(Claim):
         most = self.most if self.most is not None else math.inf
         verdict = compared(times, interval, most=most)
         detail = "; ".join(filter(None, [between(interval, "×"), f"{called} calls for {asked} requests"]))
-        worst = [
-            (block, crossed / due / usual) for block, (crossed, due) in zip(blocks, pairs, strict=True) if due >= 5
-        ]
-        over = [block for block, value in worst if value > most]
+        over = [block for block, value in _by_block(crossing, demand, blocks, usual) if value > most]
         since = f"; it broke first {moment(history, over[0][0])}" if over and verdict is Verdict.REFUTED else ""
         because = (
             f"calls over {self.edge} were {amount(times, '×')} of baseline's in {phase} ({detail})"
@@ -193,30 +215,39 @@ class Retries(Claim):
         )
         evidence = tuple(over) if over and verdict is Verdict.REFUTED else tuple(spans)
         part = Part(verdict, because, times, "×", interval, str(phase), called, evidence)
-        return [*([part] if self.most is not None else []), *self._worst(history, phase, worst)]
+        seconds = _by_block(crossing, demand, _blocks(spans, 1.0), usual) if self.worst_second is not None else []
+        return [
+            *([part] if self.most is not None else []),
+            *([self._worst(history, phase, seconds)] if self.worst_second is not None else []),
+        ]
 
-    def _worst(self, history: History, phase: Phase, blocks: Sequence[tuple[Span, float]]) -> list[Part]:
-        if self.worst_second is None:
-            return []
-        span, times = max(blocks, key=lambda block: block[1], default=((0.0, 0.0), math.nan))
+    def _worst(self, history: History, phase: Phase, seconds: Sequence[tuple[Span, float]]) -> Part:
+        assert self.worst_second is not None
+        span, times = max(seconds, key=lambda second: second[1], default=((0.0, 0.0), math.nan))
         if times != times:
-            return [Part(Verdict.INCONCLUSIVE, f"no second of {phase} had calls enough to judge it", phase=str(phase))]
+            return Part(Verdict.INCONCLUSIVE, f"no second of {phase} had calls enough to judge it", phase=str(phase))
         held = times <= self.worst_second
         because = (
             f"in the worst second ({moment(history, span[0])}) calls over {self.edge} were {amount(times, '×')} of"
             f" baseline's, {'at most' if held else 'above'} {amount(self.worst_second, '×')}"
         )
         verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
-        return [Part(verdict, because, times, "×", None, str(phase), len(blocks), (span,))]
+        return Part(verdict, because, times, "×", None, str(phase), len(seconds), (span,))
 
 
 def _counted(seen: Crossings, spans: Sequence[Span]) -> int:
     return sum(seen.started.between(start, end) for start, end in spans)
 
 
-def _blocks(spans: Sequence[Span]) -> list[Span]:
-    """Blocks of a second (more for very long windows) that fill the spans."""
-    width = block_width(sum(end - start for start, end in spans))
+def _by_block(crossing: Crossings, demand: Crossings, blocks: Sequence[Span], usual: float) -> list[tuple[Span, float]]:
+    """The amplification in each block that had a few requests."""
+    counted = [(block, crossing.started.between(*block), demand.started.between(*block)) for block in blocks]
+    return [(block, crossed / due / usual) for block, crossed, due in counted if due >= _IN_A_BLOCK]
+
+
+def _blocks(spans: Sequence[Span], width: float = 0.0) -> list[Span]:
+    """Blocks of `width` that fill the spans; by default those of an interval: a second, more in very long windows."""
+    width = width or block_width(sum(end - start for start, end in spans))
     return [
         (start + step * width, min(start + (step + 1) * width, end))
         for start, end in spans

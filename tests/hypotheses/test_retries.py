@@ -118,3 +118,54 @@ def tried(
 def test_single_requests_are_judged(claim: Retries, built: HistoryBuilder, verdict: Verdict, said: str) -> None:
     finding = claim.judge(built.build())
     assert (finding.verdict, said in finding.because) == (verdict, True), finding.because
+
+
+LIBRARY = tried(attempts=2, waits=(0.0,), first=True, share=1.0)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        Retries(edge=EDGE, most=1.5),
+        Retries(edge=EDGE, worst_second=1.5),
+        Retries(edge=EDGE, most=1.5, worst_second=1.5),
+        Retries(edge=EDGE, attempts=1),
+        Retries(edge=EDGE, budget=0.1),
+        Retries(edge=EDGE, waits=0.03),
+    ],
+    ids=["most", "worst second", "both", "attempts", "budget", "waits"],
+)
+def test_what_a_client_library_repeats_by_itself_is_said_once_whatever_is_claimed(claim: Retries) -> None:
+    finding = claim.judge(LIBRARY.build())
+    assert finding.verdict is Verdict.REFUTED
+    assert finding.because.count("retries came at once on a fresh connection, as client libraries do") == 1
+
+
+def test_the_worst_second_is_a_second_in_phases_of_any_length() -> None:
+    built = HistoryBuilder().phases(warmup=0, baseline=10, fault=1260, recovery=0).fault("latency", on=EDGE)
+    built.calls("gateway->orders", rate=10, took=0.01, path="/checkout").calls(EDGE, rate=10, took=0.01)
+    finding = Retries(edge=EDGE, worst_second=5).judge(built.calls(EDGE, (300.0, 301.0), rate=100).build())
+    assert (finding.verdict, "10× of baseline's" in finding.because) == (Verdict.REFUTED, True), finding.because
+    assert finding.evidence == ((300.0, 301.0),)
+
+
+@pytest.mark.parametrize("claim", [Retries(edge=EDGE, attempts=1), Retries(edge=EDGE, budget=0.1)])
+def test_a_service_that_calls_the_same_twice_by_design_does_not_retry(claim: Retries) -> None:
+    built = healthy().calls(EDGE, rate=0).calls("gateway->orders", rate=0, path="/checkout")
+    for number in range(900):
+        at, trace = 2 + number / 40, f"{number:032x}"
+        built.call("gateway->orders", at, 0.2, path="/cart", trace_id=trace)
+        for call in range(2):
+            built.call("orders->payments.1", at + 0.01 + call * 0.05, 0.02, method="GET", path="/price", trace_id=trace)
+    finding = claim.judge(built.build())
+    assert (finding.verdict, "in baseline called the same more than once" in finding.because) == (
+        Verdict.INCONCLUSIVE,
+        True,
+    ), finding.because
+
+
+def test_attempts_are_not_told_from_turns_of_another_protocol() -> None:
+    finding = Retries(edge="orders->postgres", attempts=1).judge(
+        healthy().calls("orders->postgres", rate=80, path="").build()
+    )
+    assert (finding.verdict, "no HTTP call crossed it" in finding.because) == (Verdict.INCONCLUSIVE, True)
