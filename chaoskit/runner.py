@@ -43,6 +43,7 @@ from chaoskit.model.observation import SLOT, Event, slot_start
 from chaoskit.model.run import Run
 from chaoskit.model.undo import Undo
 from chaoskit.model.verdict import Finding, Gate, Verdict, merge
+from chaoskit.proxy.choice import chosen_toxiproxy
 from chaoskit.reading import load_target
 from chaoskit.recorder import Listener
 from chaoskit.registry import find, kinds, undo_owners
@@ -124,6 +125,7 @@ class _Runner:
         self.variant = experiment.variants.get(asked.variant) if asked.variant else None
         self.target: Target = load_target(experiment.target, near=experiment.file)
         self.deployer: Deployer = find("deployers", asked.deployer or experiment.deployer)()
+        self.toxiproxy = chosen_toxiproxy(asked.toxiproxy)
         self.seed = experiment.seed if asked.seed is None else asked.seed
         self.interrupt = asked.interrupt or Interrupt()
         self.aborts = AbortWatch(experiment.abort_when)
@@ -160,8 +162,9 @@ class _Runner:
         stem = self.experiment.file.stem if self.experiment.file else slug(self.experiment.title)
         folder = Store(self.asked.store).create(stem, self.asked.variant, started)
         run_id = new_run_id(slug(stem)[:40], started)
-        toxiproxy = self.asked.toxiproxy or os.environ.get("CHAOSKIT_TOXIPROXY") or "embedded"
-        stage = Stage(run_id, folder, label=self.experiment.title, toxiproxy=toxiproxy, seed=self.seed, say=self._say)
+        stage = Stage(
+            run_id, folder, label=self.experiment.title, toxiproxy=self.toxiproxy, seed=self.seed, say=self._say
+        )
         self._stage = stage
         with self.interrupt, stage:
             for listener in self.asked.listeners:

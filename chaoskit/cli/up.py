@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +75,7 @@ def command(what: str, **given: Any) -> None:
 def _asked(what: str, given: dict[str, Any]) -> UpAsked:
     from chaoskit.cli.common.load import load_beside
     from chaoskit.model.units import parse_duration
+    from chaoskit.proxy.choice import chosen_toxiproxy
     from chaoskit.reading import load_target
     from chaoskit.registry import find
     from chaoskit.studies.gameday import UpAsked
@@ -112,7 +112,7 @@ def _asked(what: str, given: dict[str, Any]) -> UpAsked:
         target=target,
         lasts=lasts,
         deployer=deployer,
-        toxiproxy=given["toxiproxy"] or os.environ.get("CHAOSKIT_TOXIPROXY") or "embedded",
+        toxiproxy=chosen_toxiproxy(given["toxiproxy"]),
         env=env,
         spec=spec,
         setup=experiment.setup if experiment else (),

@@ -104,13 +104,18 @@ class Toxiproxy:
         It is sent as a bearer token, and `url` is without it."""
         self.locator = url.rstrip("/")
         """The URL with its token: for the journal, never for people."""
-        parts = urlsplit(self.locator)
+        wrong = ProxyError(f"{url!r} is no address of a Toxiproxy", hint="write it like http://127.0.0.1:8474")
+        try:
+            parts = urlsplit(self.locator)
+            port = parts.port
+        except ValueError as error:
+            raise wrong from error
         self.url = self.locator.replace(f":{parts.password}@", "", 1) if parts.password else self.locator
         self.headers = {"Authorization": f"Bearer {parts.password}"} if parts.password else {}
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ProxyError(f"{url!r} is no address of a Toxiproxy", hint="write it like http://127.0.0.1:8474")
+            raise wrong
         self.host = parts.hostname
-        self.port = parts.port or (443 if parts.scheme == "https" else 80)
+        self.port = port or (443 if parts.scheme == "https" else 80)
         self._local = threading.local()
 
     def version(self) -> str:

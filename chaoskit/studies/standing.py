@@ -10,7 +10,6 @@ Everything goes through the same journal and guardian as in a run: a test that i
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 import time
@@ -25,6 +24,7 @@ from chaoskit.errors import CouldNotRun, UsageError
 from chaoskit.injection import Injection
 from chaoskit.interfaces import Address, Deployer, Fault, System
 from chaoskit.model.observation import slot_start
+from chaoskit.proxy.choice import chosen_toxiproxy
 from chaoskit.reading import load_target
 from chaoskit.registry import find
 from chaoskit.stage import Stage
@@ -63,7 +63,7 @@ class StandingTarget:
             f"standing-{slug(self.target.name)[:30]}-{secrets.token_hex(4)}",
             folder,
             label=f"standing {self.target.name}",
-            toxiproxy=os.environ.get("CHAOSKIT_TOXIPROXY") or "embedded",
+            toxiproxy=chosen_toxiproxy(),
             seed=1,
             say=lambda _text: None,
         )

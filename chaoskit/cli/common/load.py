@@ -20,6 +20,7 @@ from chaoskit.errors import FileError, UsageError
 from chaoskit.interfaces import Address
 from chaoskit.model.history import History, Phase
 from chaoskit.model.units import Duration, duration_text, parse_duration
+from chaoskit.proxy.choice import chosen_toxiproxy
 from chaoskit.recorder import Listener
 from chaoskit.runner import Finished
 from chaoskit.studies.capacity import Step
@@ -88,7 +89,7 @@ def asked_for(where: str, given: Mapping[str, Any], *, command: Sequence[str]) -
         title=file.title if file else "",
         seed=file.seed if file and file.seed is not None and given["seed"] == 1 else given["seed"],
         store=given["store"],
-        toxiproxy=os.environ.get("CHAOSKIT_TOXIPROXY") or "embedded",
+        toxiproxy=chosen_toxiproxy(),
         allow_hosts=allow,
         root=root,
         command=command,
