@@ -189,6 +189,13 @@ class Page:
         params = {"type": kind, "x": x, "y": y, "button": "none" if kind == "mouseMoved" else button, "clickCount": 1}
         self.send("Input.dispatchMouseEvent", params)
 
+    def finger(self, *places: tuple[float, float]) -> None:
+        """Put a finger on the first place, move it along the others, and lift it."""
+        self.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+        for kind, (x, y) in zip(["touchStart"] + ["touchMove"] * (len(places) - 1), places, strict=True):
+            self.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+        self.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
     def picture(self, path: Path, *, full: bool = False, top: float = 0, height: float = 0) -> Path:
         """Save a PNG of the window, of a part of the page, or of all of it."""
         params: dict = {"format": "png"}

@@ -54,11 +54,11 @@ def fault_lanes(faults: Sequence[FaultSpan]) -> list[Lane]:
     """One for each fault instance: from its injection to its undo."""
     lanes = []
     for fault in faults:
-        what = f"{fault.says or fault.kind} on {', '.join(fault.on)}"
+        what = f"{', '.join(fault.on)}: {fault.says or fault.kind}"
         active = fault.active
         if active is None:
-            segment = Segment(*fault.planned, "unknown", "never injected", f"{what}: planned, never injected")
-            lanes.append(Lane("fault", what, (segment,), f"{what}: never injected"))
+            segment = Segment(*fault.planned, "unknown", "never injected", f"{what}, planned but never injected")
+            lanes.append(Lane("fault", what, (segment,), f"{what}, never injected"))
             continue
         said = f"{what}, from {active[0]:.2f} s to {active[1]:.2f} s"
         if fault.undone is None:

@@ -18,7 +18,7 @@ from chaoskit.model.topology import LOAD
 from chaoskit.model.units import duration_text
 from chaoskit.model.verdict import Finding
 from chaoskit.reporters.answer import measure_text
-from chaoskit.reporters.chart import Tick, line_path
+from chaoskit.reporters.chart import Tick, line_path, ticks
 from chaoskit.reporters.columns import Ints, LoadColumns, Records, bucket_values, quantiles
 from chaoskit.reporters.graph import EdgeState
 
@@ -245,7 +245,14 @@ class Distribution:
     cumulated: tuple[tuple[str, str], ...]
     says: str
 
+    @property
+    def y_ticks(self) -> list[Tick]:
+        """Of the density."""
+        return [Tick(share / self.top * 100, f"{share:g}%") for share in ticks(0.0, self.top, 4)]
 
+
+NARROW = 18.0
+"""Percent of a narrow axis that a label takes."""
 _STEP = 10
 """Buckets of 1% that make one step of the picture."""
 
@@ -298,14 +305,16 @@ def distribution_of(name: str, labels: Sequence[str], columns: LoadColumns, inde
 
 def _log_ticks(start: float, end: float) -> list[Tick]:
     decades = (end - start) / 100
-    marks = (1, 2, 5) if decades < 2.6 else (1,)
-    values = [(mark * 10.0**power, mark != 1) for power in range(-4, 9) for mark in marks]
-    placed = [(100 * math.log10(value), value, minor) for value, minor in values]
-    return [
-        Tick((x - start) / (end - start) * 100, duration_text(value / 1e3), minor)
-        for x, value, minor in placed
-        if start <= x <= end
-    ]
+    marks = (1, 1.5, 2, 3, 5, 7) if decades < 1.4 else (1, 2, 5) if decades < 2.6 else (1,)
+    values = [mark * 10.0**power for power in range(-4, 9) for mark in marks]
+    placed = [(value, (100 * math.log10(value) - start) / (end - start) * 100) for value in values]
+    placed = [(value, place) for value, place in placed if 0 <= place <= 100]
+    # On a narrow screen the last one, so that the slowest can be read, and what has room before it.
+    kept: list[float] = []
+    for _, place in [*placed[-1:], *sorted(placed, key=lambda one: f"{one[0]:e}"[0] != "1")]:
+        if all(abs(place - other) >= NARROW for other in kept):
+            kept.append(place)
+    return [Tick(place, duration_text(value / 1e3), place not in kept) for value, place in placed]
 
 
 # ------------------------------------------------------------------------------------------------ edges

@@ -72,9 +72,10 @@ def extent(run: Run, history: History) -> Span:
     return 0.0, max((seen.at for seen in history.observations), default=0.0)
 
 
-def bin_edges(span: Span, requests: int, focus: Sequence[float] = ()) -> Floats:
+def bin_edges(span: Span, requests: int, focus: Sequence[float] = (), borders: Sequence[float] = ()) -> Floats:
     """Edges of the bins: wide enough to hold some 20 requests each and at most MOST_BINS of them; in a long run
-    narrower ones around the instants of `focus`."""
+    narrower ones around the instants of `focus`. No bin lies across one of the `borders`: the edge next to it moves
+    there."""
     start, end = span
     length = max(end - start, SLOT)
     wanted = max(length / MOST_BINS, min(20.0 * length / max(requests, 1), length / 40, 1.0))
@@ -83,14 +84,23 @@ def bin_edges(span: Span, requests: int, focus: Sequence[float] = ()) -> Floats:
     even[-1] = end
     fine = max(1.0, width / 10)
     if width <= fine * 2 or not len(focus):
-        return np.unique(np.round(even, 3))
+        return _moved(np.unique(np.round(even, 3)), borders)
     reach = FINE_BINS * fine / len(focus) / 2
     near = [centre + np.arange(-reach, reach + fine, fine) for centre in sorted(set(focus)) if start <= centre <= end]
     first = [(float(one[0]), float(one[-1])) for one in near]
     kept = [edge for edge in even if not any(low - fine < edge < high + fine for low, high in first)]
     edges = np.unique(np.round(np.concatenate([np.array(kept), *near]), 1))
     edges = edges[(edges > start) & (edges < end)]
-    return np.concatenate([[start], edges, [end]])
+    return _moved(np.concatenate([[start], edges, [end]]), borders)
+
+
+def _moved(edges: Floats, borders: Sequence[float]) -> Floats:
+    """The edges with the nearest one to each border moved onto it (onto its slot: slots are not cut). The ends stay."""
+    slots = np.unique(np.round(np.floor(np.array(borders) / SLOT + 1e-6) * SLOT, 3))
+    slots = slots[(slots > edges[0]) & (slots < edges[-1])]
+    inner = edges[1:-1]
+    near = [int(np.argmin(abs(inner - slot))) for slot in slots if len(inner)]
+    return np.unique(np.concatenate([edges[:1], np.delete(inner, near), slots, edges[-1:]]))
 
 
 def shown_names(columns: LoadColumns, lanes: Sequence[str], most: int = MOST_NAMES) -> list[str]:
@@ -104,9 +114,9 @@ def shown_names(columns: LoadColumns, lanes: Sequence[str], most: int = MOST_NAM
 def make_timeline(run: Run, history: History, columns: LoadColumns) -> Timeline:
     """The bins of one run, finer where faults came and went and where findings point."""
     span = extent(run, history)
-    focus = [at for fault in run.faults for at in (fault.active or fault.planned)]
-    focus += [evidence[0] for finding in run.findings for evidence in finding.evidence[:2]]
-    return Timeline(bin_edges(span, int(columns.requests.sum()), focus[:12]), columns)
+    faults = [at for fault in run.faults for at in (fault.active or fault.planned)]
+    focus = faults + [evidence[0] for finding in run.findings for evidence in finding.evidence[:2]]
+    return Timeline(bin_edges(span, int(columns.requests.sum()), focus[:12], faults[:12]), columns)
 
 
 def charts(

@@ -39,6 +39,12 @@ class Kept:
     def answer(self) -> str:
         return answer(self.run)
 
+    @property
+    def look(self) -> str:
+        """As which verdict it is shown."""
+        unsure = self.run.verdict is Verdict.INCONCLUSIVE
+        return "supported" if self.run.as_expected else _unexpected(int(unsure), 1)
+
 
 @dataclass(frozen=True)
 class Series:

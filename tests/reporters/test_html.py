@@ -12,10 +12,11 @@ import pytest
 
 from chaoskit.model.histogram import encode
 from chaoskit.model.history import History, Phase
-from chaoskit.model.observation import Event, LoadSlot, TapSlot
+from chaoskit.model.observation import BreakerChange, Event, LoadSlot, TapSlot
 from chaoskit.model.undo import Undo
 from chaoskit.model.verdict import Finding, Verdict
 from chaoskit.reporters.html import HtmlReporter, report_html
+from chaoskit.reporters.timeline import bin_edges
 from tests.reporters.runs import SHOP, WINDOWS, load_slots, shop_history, shop_run
 
 NASTY = "<script>document.title='pwned'</script><img src=x onerror=alert(1)>\"'`{{7*7}}"
@@ -65,6 +66,35 @@ def test_an_unexpected_answer_is_a_failure_on_the_users_edge_which_no_tap_can_kn
     assert re.search(r'class="note hurt"[^>]*>100% failed<', page)
     assert re.search(r"gateway->orders fine( [\d.]+(/s|%| m?s| µs))+ ", text_of(page))
     assert "What failed on the users' edge ( load->gateway ) the load says" in text_of(page)
+
+
+def test_what_was_in_flight_at_the_injection_is_drawn_before_it_and_the_page_says_with_what_it_counts(tmp_path):
+    requests = [("a", i / 80, 1.5, "timeout" if 7 <= i / 80 < 8 else "") for i in range(24 * 80)]
+    history = History(load_slots(requests), SHOP, WINDOWS, shop_history().faults)
+    text = text_of(report_html(shop_run(history), history, tmp_path))
+    assert "all baseline 360 0%" in text  # six seconds but for the 1.5 s that were still in flight
+    assert "those that were in flight when it went in stand before the band, and count with the fault" in text
+
+
+@pytest.mark.parametrize("borders", [(8.3,), (8.3, 18.42), (8.3, 8.5, 8.6), (0.05, 23.99)])
+@pytest.mark.parametrize("focus", [(), (8.3,)])
+def test_no_bin_lies_across_an_injection_or_an_undo(borders, focus):
+    edges = bin_edges((0.0, 24.0), 200, focus, borders)
+    assert (edges[0], edges[-1]) == (0.0, 24.0)
+    assert (np.diff(edges) > 0).all()
+    for border in borders:
+        slot = np.floor(border * 10 + 1e-6) / 10
+        assert abs(edges - slot).min() < 1e-9, f"the bin of {border} began before its slot"
+    assert len(edges) <= len(bin_edges((0.0, 24.0), 200, focus)) + len(borders)
+
+
+def test_what_was_broken_reads_as_a_sentence_and_the_colours_of_breakers_have_words(tmp_path):
+    opened = BreakerChange(at=9.0, source="orders", edge="orders->payments", state="open")
+    before = shop_history()
+    history = History([*before.observations, opened], SHOP, WINDOWS, before.faults)
+    text = text_of(report_html(shop_run(history), history, tmp_path))
+    assert "Broken orders->payments : latency +50 ms, from 8 s to 18.01 s" in text
+    assert "Circuit breakers closed half-open open orders->payments" in text
 
 
 def test_nothing_is_fetched_and_nothing_foreign_may_run(tmp_path):

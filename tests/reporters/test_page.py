@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -196,13 +197,39 @@ def test_the_cursor_reads_out_every_chart_by_keyboard(page, reports):
     assert end - start == pytest.approx(12, abs=0.1)
 
 
-def test_a_drag_looks_closer_and_the_cursor_follows_the_mouse(page, reports):
-    page.open(reports["refuted"])
+def first_plot(page: Page) -> list[float]:
+    """Where the first chart is in the window: left, top, width, height."""
     page.ask("document.querySelector('.chart .plot').scrollIntoView({block: 'center'})")
     page.browser.listen(0.5)
     where = "(() => { const b = document.querySelector('.chart .plot').getBoundingClientRect(); return"
     where += " [b.x, b.y, b.width, b.height]; })()"
-    x, y, width, height = page.ask(where)
+    found = page.ask(where)
+    assert isinstance(found, list)
+    return found
+
+
+def test_a_finger_looks_closer_reads_and_still_scrolls(browser, reports):
+    page = browser.page(width=360, height=700)
+    page.open(reports["refuted"])
+    x, y, width, height = first_plot(page)
+    page.finger((x + width / 3, y + height / 2))
+    assert page.ask("document.querySelector('.legend output').textContent").endswith("ms")
+    across = [(x + width * (0.25 + step / 40), y + height / 2) for step in range(11)]
+    page.finger(*across)
+    assert view(page) == [pytest.approx(6, abs=0.2), pytest.approx(12, abs=0.2)]
+    page.ask("document.querySelector('[data-zoom]').click()")
+    assert view(page) == [0, 24]
+    before = page.ask("scrollY")
+    page.finger(*[(x + width / 2, y + height * (0.9 - step / 20)) for step in range(11)])
+    page.browser.listen(0.5)
+    assert page.ask("scrollY") > before
+    assert view(page) == [0, 24]
+    page.close()
+
+
+def test_a_drag_looks_closer_and_the_cursor_follows_the_mouse(page, reports):
+    page.open(reports["refuted"])
+    x, y, width, height = first_plot(page)
     page.mouse("mouseMoved", x + width / 4, y + height / 2)
     assert page.ask("document.querySelector('.legend output').textContent").endswith("ms")
     page.mouse("mousePressed", x + width / 4, y + height / 2)
@@ -232,6 +259,32 @@ def test_the_page_says_the_same_without_a_script(browser, reports):
     assert "p95 of checkout was 2 s in fault" in names
     assert "Response time over the run. in baseline: p50 100 ms" in names
     assert "orders/ready said no for" in names
+    shown = "Array.from(document.querySelectorAll('.dist'), (one) => one.getBoundingClientRect().height > 0)"
+    page.close()
+    page = browser.page()
+    page.open(reports["refuted"])
+    assert page.ask(shown) == [True, False, False]
+    seen = "Array.from(document.querySelectorAll('.unscripted')).some((one) => one.checkVisibility())"
+    assert page.ask(seen) is False
+    page.ask("document.documentElement.classList.remove('js')")  # as it is where no script ran
+    assert page.ask(shown) == [True, True, True]
+    titles = "Array.from(document.querySelectorAll('.dist > h3'), (one) => [one.textContent, one.checkVisibility()])"
+    assert page.ask(titles) == [["checkout", True], ["catalogue", True]]
+    page.close()
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_scales_of_distributions_can_be_read_to_their_end(browser, reports, width):
+    page = browser.page(width=width)
+    page.open(reports["refuted"])
+    labels = page.ask("""Array.from(document.querySelector('.dist .x i').children)
+        .map((one) => [one.textContent, one.checkVisibility(), one.getBoundingClientRect()])
+        .map(([text, seen, box]) => [text, seen, box.left, box.right])""")
+    seen = [label for label in labels if label[1]]
+    assert seen[-1] == labels[-1], "the slowest requests lie beyond the last label"
+    assert len(seen) >= 3
+    assert all(one[3] < other[2] for one, other in pairwise(seen))
+    assert page.ask("document.querySelectorAll('.dist .y')[0].children.length") >= 3
     page.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import msgspec
 import pytest
@@ -77,6 +78,7 @@ def test_runs_that_could_not_tell_are_told_apart_from_those_that_failed(tmp_path
     suite = collect(tmp_path)
     assert (suite.unsure, suite.look) == (1, "refuted")
     assert "0 as expected, 1 could not tell, 1 otherwise" in text_of(index_html(suite))
+    assert re.findall(r'class="dot (\w+)"', index_html(suite)) == ["inconclusive", "refuted"]
 
 
 def test_runs_that_cannot_be_read_are_told_and_do_not_stop_the_others(tmp_path, runs):

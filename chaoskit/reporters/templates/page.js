@@ -174,7 +174,8 @@
   };
   const reset = () => { evidence = []; for (const lane of all(".lit", plots)) lane.classList.remove("lit"); zoom(whole.from, whole.to); };
 
-  // Pointer: hover moves the cursor, a drag chooses what to look at, a double click shows all again.
+  // Pointer: hover or a tap moves the cursor, a drag chooses what to look at, a double click shows all again. A finger
+  // that moves up or down scrolls the page: the browser takes it over and cancels the drag (touch-action in the sheet).
   for (const area of all(".plot, .track, .strip", plots)) {
     const time = (event) => { const box = area.getBoundingClientRect(); return view.from + ((event.clientX - box.left) / box.width) * (view.to - view.from); };
     let start = null;
@@ -187,13 +188,13 @@
       const [a, b] = [start, time(event)].sort((p, q) => p - q);
       Object.assign(drag.style, { display: "block", left: `${percent(Math.max(a, view.from))}%`, width: `${percent(Math.min(b, view.to)) - percent(Math.max(a, view.from))}%` });
     });
-    area.addEventListener("pointerdown", (event) => { if (event.button === 0 && event.pointerType === "mouse") { start = time(event); area.setPointerCapture(event.pointerId); } cursor(time(event)); });
+    area.addEventListener("pointerdown", (event) => { if (event.button === 0) { start = time(event); area.setPointerCapture(event.pointerId); } cursor(time(event)); });
     area.addEventListener("pointerup", (event) => {
       if (start !== null && Math.abs(time(event) - start) > (view.to - view.from) / 80) zoom(...[start, time(event)].sort((p, q) => p - q));
       start = null; drag.style.display = "none";
     });
     area.addEventListener("pointercancel", () => { start = null; drag.style.display = "none"; });
-    area.addEventListener("pointerleave", () => { if (start === null && document.activeElement !== strip) { cursor(null); range.textContent = ""; draw(); } });
+    area.addEventListener("pointerleave", (event) => { if (start === null && event.pointerType === "mouse" && document.activeElement !== strip) { cursor(null); range.textContent = ""; draw(); } });
     area.addEventListener("dblclick", reset);
   }
   // Keys, on the strip: arrows move the cursor, + and − look closer or wider, Home, End, Escape.
