@@ -11,7 +11,7 @@ import platform
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from chaoskit.abort import AbortWatch
 from chaoskit.errors import CouldNotRun, CouldNotTell, UsageError
-from chaoskit.experiment import Experiment
+from chaoskit.experiment import GATE_MARGIN, Experiment
 from chaoskit.gates import (
     clock_gate,
     generator_gate,
@@ -47,6 +47,7 @@ from chaoskit.proxy.choice import chosen_toxiproxy
 from chaoskit.reading import load_target
 from chaoskit.recorder import Listener
 from chaoskit.registry import find, kinds, undo_owners
+from chaoskit.so_far import SoFar
 from chaoskit.stage import Stage, usual_probes
 from chaoskit.steps import carry_out_steps
 from chaoskit.store import Store, keep, new_run_id, slug
@@ -54,8 +55,6 @@ from chaoskit.target import Target
 
 __all__ = ["Asked", "Finished", "carry_out", "judge", "run"]
 
-_GATE_MARGIN = 0.3
-"""Seconds before the injection at which the steady state is judged and relative faults are resolved."""
 _LEAD = 0.15
 """Seconds between the order to start the load and the first planned send."""
 _DRAIN = 2.0
@@ -74,6 +73,8 @@ class Asked:
     store: Path = Path("reports")
     allow_hosts: tuple[str, ...] = ()
     listeners: Sequence[Listener] = ()
+    so_far: Callable[[Finding], None] | None = None
+    """Hears the findings of phases that are over while the run goes on, in a thread of its own; None judges none."""
     interrupt: Interrupt | None = None
     reporters: Sequence[str] | None = None
     """Kinds of reports to write; None for all of ours."""
@@ -129,6 +130,7 @@ class _Runner:
         self.seed = experiment.seed if asked.seed is None else asked.seed
         self.interrupt = asked.interrupt or Interrupt()
         self.aborts = AbortWatch(experiment.abort_when)
+        self.so_far = SoFar(experiment.hypotheses, asked.so_far)
         self.seen = _Seen(faults=experiment.faults)
         self.t0 = 0.0
         self._arranged: list[Undo] = []
@@ -197,12 +199,14 @@ class _Runner:
         stage.watch(self._probes())
         self._begin(stage)
         self._phase(Phase.WARMUP, spans)
-        self._phase(Phase.BASELINE, spans, until=spans[Phase.BASELINE][1] - _GATE_MARGIN)
+        self._phase(Phase.BASELINE, spans, until=spans[Phase.BASELINE][1] - GATE_MARGIN)
         self._before_injection(stage, system, spans)
         self._phase(Phase.BASELINE, spans)
         self._phase(Phase.FAULT, spans)
         for injection in self.seen.injections:
             injection.join(10.0)
+        over = dict(self.seen.windows)
+        self.so_far.judge(over, lambda: self._seen_by(stage, over))
         self._phase(Phase.RECOVERY, spans)
         self._drain()
         self._verify(stage, system)
@@ -321,10 +325,10 @@ class _Runner:
         shut gate."""
         history = self._history(stage)
         baseline = spans[Phase.BASELINE]
-        gate = steady_gate(self.experiment.bounds(), history, until=slot_start(baseline[1] - _GATE_MARGIN - 0.1))
+        gate = steady_gate(self.experiment.bounds(), history, until=self.experiment.phases.judged_baseline[1])
         if not gate.open:
             raise _Ended(gate)
-        cut = history.between([(baseline[0], baseline[1] - _GATE_MARGIN)])
+        cut = history.between([(baseline[0], baseline[1] - GATE_MARGIN)])
         try:
             self.seen.faults = tuple(fault.seeded(self.seed).resolve(cut) for fault in self.experiment.faults)
         except CouldNotTell as error:
@@ -357,6 +361,7 @@ class _Runner:
 
     def _stop(self, stage: Stage) -> None:
         """Faults out, load down. The stage itself comes down after it."""
+        self.so_far.end()
         for injection in self.seen.injections:
             injection.withdraw(ending=True)
         while self._arranged:  # a replica of ours that was stopped needs nothing: all of them stop now
@@ -380,10 +385,14 @@ class _Runner:
 
     def _history(self, stage: Stage) -> History:
         stage.recorder.flush()
+        return self._seen_by(stage, dict(self.seen.windows))
+
+    def _seen_by(self, stage: Stage, windows: dict[Phase, list[Span]]) -> History:
+        """What is recorded by now."""
         return History(
             stage.recorder.seen(),
             self.target.topology(),
-            dict(self.seen.windows),
+            windows,
             [injection.span() for injection in self.seen.injections],
             self.experiment.bounds(),
         )

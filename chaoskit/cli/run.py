@@ -177,10 +177,11 @@ class _Suite:
         phases = [(phase.value, *span) for phase, span in experiment.phases.spans().items() if span[1] > span[0]]
         interrupt = Interrupt()
         self.screen.line((name, "bold"), (f"  seed {seed}", "dim"))
-        progress = Progress(name, phases, self._line)
+        progress = Progress(name, phases, self._line, [claim.title for claim in experiment.hypotheses])
         stream = self._stream(experiment, variant, seed)
         listeners = (progress,) if stream is None else (progress, stream)
-        asked = replace(self.asked, variant=variant, seed=seed, listeners=listeners, interrupt=interrupt)
+        so_far = progress.judged if self.screen.interactive else None
+        asked = replace(self.asked, variant=variant, seed=seed, listeners=listeners, interrupt=interrupt, so_far=so_far)
         try:
             with _Ticker(self.screen, progress), self.screen.live(progress.lines):
                 finished = carry_out(experiment, asked)

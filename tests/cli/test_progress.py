@@ -10,6 +10,7 @@ from chaoskit.cli.common.progress import Progress, sparkline
 from chaoskit.cli.console import Line
 from chaoskit.model.histogram import Histogram
 from chaoskit.model.observation import BreakerChange, Event, LoadSlot, ProbeResult
+from chaoskit.model.verdict import Finding, Verdict
 
 PHASES = [("warmup", 0.0, 1.0), ("baseline", 1.0, 4.0), ("fault", 4.0, 8.0)]
 
@@ -88,6 +89,22 @@ def test_without_requests_it_says_so_and_does_not_crash(progress: Progress) -> N
     progress(phase("warmup", 0.0, 1.0))
     assert "p95 –" in text(progress.status())
     assert progress.lines()
+
+
+def test_findings_so_far_are_shown_with_why_and_what_is_still_to_be_judged(told: list[str]) -> None:
+    progress = Progress("It holds", PHASES, lambda line: told.append(text(line)), ["latency", "error_rate", "recovery"])
+    progress(phase("recovery", 8.0, 12.0))
+    assert text(progress.lines()[-1]) == "  so far   · latency  · error_rate  · recovery  "
+    for title, verdict, because in (
+        ("error_rate", Verdict.SUPPORTED, "error rate was 0%"),
+        ("latency", Verdict.REFUTED, "p95 was 2 s in fault, above 400 ms"),
+    ):
+        progress.judged(Finding(hypothesis=title, kind=title, verdict=verdict, because=because, expected=""))
+    assert [text(line) for line in progress.lines()[-2:]] == [
+        "  so far   ✗ latency  ✓ error_rate  · recovery  ",
+        "           ✗ p95 was 2 s in fault, above 400 ms",
+    ]
+    assert told == ["   8.0 s  recovery  4 s"], "what is not kept is no line worth keeping"
 
 
 def test_sparklines_show_gaps_and_what_is_beyond_everything() -> None:

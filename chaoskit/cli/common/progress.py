@@ -7,10 +7,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from chaoskit.cli.console import Line
+from chaoskit.cli.console import Line, mark_of
 from chaoskit.model.histogram import Histogram
 from chaoskit.model.observation import SLOT, BreakerChange, Event, LoadSlot, Observation, ProbeResult, slot_start
 from chaoskit.model.units import duration_text
+from chaoskit.model.verdict import Finding, Verdict
 
 __all__ = ["Progress", "sparkline"]
 
@@ -55,8 +56,17 @@ class _Second:
 class Progress:
     """A listener of one run. `tell` gets each line worth keeping; `lines` is the picture of now."""
 
-    def __init__(self, title: str, phases: Sequence[tuple[str, float, float]], tell: Callable[[Line], None]) -> None:
+    def __init__(
+        self,
+        title: str,
+        phases: Sequence[tuple[str, float, float]],
+        tell: Callable[[Line], None],
+        claims: Sequence[str] = (),
+    ) -> None:
+        """`claims` are the titles of what will be judged."""
         self._title = title
+        self._claims = claims
+        self._findings: dict[str, Finding] = {}
         self._phases = phases
         self._tell = tell
         self._lock = threading.Lock()
@@ -90,6 +100,11 @@ class Progress:
                 return
         if line:
             self._tell(line)
+
+    def judged(self, finding: Finding) -> None:
+        """What a claim came to so far."""
+        with self._lock:
+            self._findings[finding.hypothesis] = finding
 
     def _load(self, slot: LoadSlot) -> None:
         ended = slot.ended if slot.ended is not None else slot.at
@@ -160,7 +175,7 @@ class Progress:
                 rows.append(("  breakers ", *self._states()))
             if self._sick:
                 rows.append(("  health   ", (", ".join(sorted(self._sick)) + " not ok", "red")))
-            return rows
+            return [*rows, *self._finding_lines()]
 
     def status(self) -> Line:
         """The same in one line, for logs."""
@@ -195,6 +210,23 @@ class Progress:
             (f"  p95   {duration_text(p95):>11}  ", (tails, "cyan")),
             ("  errors   ", (f"{errors:7.1%}", "bold red" if errors > 0.01 else "")),
         ]
+
+    def _finding_lines(self) -> list[Line]:
+        """Findings so far, and why those that do not hold: a claim is judged when its phases are over."""
+        if not self._claims:
+            return []
+        signs: list[str | tuple[str, str]] = ["  so far   "]
+        why: list[Line] = []
+        for claim in dict.fromkeys(self._claims):
+            found = self._findings.get(claim)
+            if found is None:
+                signs.append((f"· {claim}  ", "dim"))
+                continue
+            mark, style = mark_of(found.verdict)
+            signs += [(f"{mark} ", style), f"{claim}  "]
+            if found.verdict is not Verdict.SUPPORTED:
+                why.append((" " * 11, (f"{mark} ", style), found.because))
+        return [signs, *why]
 
     def _present(self, now: float) -> tuple[float, float, float]:
         """Rate, p95 and share of errors over the last seconds that slots have come in for."""
