@@ -48,7 +48,7 @@ _TOKEN = "CHAOSKIT_LOAD_TOKEN"  # noqa: S105 - the name of the variable that hol
 @click.option("--join", metavar="HOST:PORT", help="With `worker`: the load to join.")
 @click.option("--allow-host", "allow_hosts", multiple=True, metavar="HOST", help="Load may go there (repeatable).")
 @click.option("--insecure", is_flag=True, help="Do not check certificates.")
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=1, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Default: the file's, or 1.")
 @click.option("--store", type=click.Path(file_okay=False, path_type=Path), default=Path("reports"), show_default=True,
               help="Folder that runs are kept in.")  # fmt: skip
 @click.option("--junit", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write JUnit XML.")
@@ -63,8 +63,8 @@ def command(where: str, **given: Any) -> None:
 
     Exits 0 where every threshold held (or none was given), 1 where one broke, 3 where it could not tell.
     """
-    if where == "worker" and given["join"]:
-        _join(given["join"])
+    if given["join"] or where == "worker":
+        _join(where, given["join"])
     from chaoskit.cli.common.load import asked_for
     from chaoskit.cli.console import Screen
 
@@ -91,10 +91,9 @@ def _load(screen: Any, asked: LoadAsked) -> Finished:
 
 def _capacity(screen: Any, asked: LoadAsked, given: dict[str, Any]) -> Finished:
     from chaoskit.cli.common.load import tell_load, tell_step
-    from chaoskit.model.units import parse_rate
     from chaoskit.studies.capacity import find_capacity
 
-    most = parse_rate(given["most"]) if given["most"] else float("inf")
+    most = _most(given["most"])
     screen.line((f"Capacity of {asked.where}", "bold"))
     found = find_capacity(asked, start=asked.spec.rate or 0.0, most=most, tell=lambda step: tell_step(screen, step))
     tell_load(screen, found.finished)
@@ -102,14 +101,31 @@ def _capacity(screen: Any, asked: LoadAsked, given: dict[str, Any]) -> Finished:
     return found.finished
 
 
-def _join(address: str) -> None:
+def _most(text: str | None) -> float:
+    from chaoskit.model.units import parse_rate
+
+    try:
+        most = parse_rate(text) if text else float("inf")
+    except ValueError as error:
+        raise UsageError(f"--most: {error}") from None
+    if most <= 0:
+        raise UsageError("--most: expected a rate above 0/s")
+    return most
+
+
+def _join(where: str, join: str | None) -> None:
     import os
 
+    from chaoskit.cli.common.load import address
+
+    if where != "worker" or not join:
+        raise UsageError("expected `chaoskit load worker --join HOST:PORT`: the load that this machine joins")
+    to = str(address(join))
     if not os.environ.get(_TOKEN):
         raise UsageError(f"a worker joins with a token: set {_TOKEN} to the one that the load was given")
     here = str(Path(__file__).resolve().parents[2])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
-    os.execv(sys.executable, [sys.executable, "-m", "chaoskit.load.worker", "--join", address])  # noqa: S606 - ours
+    os.execv(sys.executable, [sys.executable, "-m", "chaoskit.load.worker", "--join", to])  # noqa: S606 - ours
 
 
 def _write(finished: Finished, junit: Path | None, *, as_json: bool) -> None:

@@ -58,10 +58,16 @@ def find_capacity(
 ) -> Capacity:
     """Search between `start` and `most` requests per second; every step lasts `asked.lasts`.
 
-    Raises UsageError where the load is not an open one at a rate, or there is no threshold.
+    Raises UsageError where the load is not an open one at a steady rate, or there is no threshold.
     """
     if asked.spec.rate is None:
         raise UsageError("a capacity is a rate: give --rate (where to begin), not users, stages or a locustfile")
+    if asked.spec.ramp or asked.spec.spike:
+        what = "ramp" if asked.spec.ramp else "spike"
+        raise UsageError(
+            f"every step of the search is at one rate from its start: leave out the {what}",
+            hint="--ramp 0s" if asked.spec.ramp else "",
+        )
     if not asked.thresholds:
         raise UsageError("a capacity needs a threshold", hint="--expect 'p95 < 200ms' --expect 'error_rate < 1%'")
     steps: list[Step] = []

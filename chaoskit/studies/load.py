@@ -5,7 +5,9 @@ stage (guardian, recorder) ─► target with its proxies, or nothing for a URL 
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from chaoskit.errors import UsageError
-from chaoskit.experiment import Experiment
+from chaoskit.experiment import Experiment, Step
 from chaoskit.interfaces import Address, Deployer, Hypothesis, System
 from chaoskit.interrupt import Interrupt, Interrupted
 from chaoskit.lever import refuse_if_pulled
@@ -28,11 +30,12 @@ from chaoskit.recorder import Listener
 from chaoskit.registry import find
 from chaoskit.runner import Finished, judge
 from chaoskit.stage import Stage, usual_probes
+from chaoskit.steps import carry_out_steps
 from chaoskit.store import Store, keep, new_run_id, slug
 from chaoskit.target import Target
 from chaoskit.traffic import LoadSpec
 
-__all__ = ["LoadAsked", "LoadStage", "check_host", "is_url", "judged", "load_without_faults"]
+__all__ = ["LoadAsked", "LoadStage", "check_host", "here", "is_url", "judged", "load_without_faults"]
 
 _LEAD = 0.25
 """Seconds between the order to start and the first planned send."""
@@ -57,6 +60,10 @@ class LoadAsked:
     deployer: str = "process"
     toxiproxy: str = "embedded"
     allow_hosts: tuple[str, ...] = ()
+    setup: tuple[Step, ...] = ()
+    """Requests to the target before any load; what they capture is data of the load."""
+    near: Path | None = None
+    """The file that names the target: it is looked up beside it, too."""
     root: Path | None = None
     """Folder from which files of the load are looked up."""
     listeners: Sequence[Listener] = ()
@@ -101,7 +108,7 @@ class LoadStage:
 
     def __post_init__(self) -> None:
         asked = self.asked
-        self.target: Target | None = None if is_url(asked.where) else load_target(asked.where)
+        self.target: Target | None = None if is_url(asked.where) else load_target(asked.where, near=asked.near)
         self.title = asked.title or f"Load on {asked.where}"
         self.interrupt = asked.interrupt or Interrupt()
         refuse_if_pulled()
@@ -113,6 +120,7 @@ class LoadStage:
             self.run_id, self.folder, label=self.title, toxiproxy=asked.toxiproxy, seed=asked.seed, say=self.say
         )
         self._where: Address | str = asked.where
+        self._captured: dict[str, str] = {}
         self._driver: LoadDriver | None = None
 
     def __enter__(self) -> LoadStage:
@@ -137,7 +145,7 @@ class LoadStage:
             self.interrupt.__exit__(None, None, None)
 
     def warm_up(self) -> None:
-        """Put the target up, where there is one."""
+        """Put the target up and carry out the setup, where there is one. Raises CouldNotRun."""
         if self.target is None:
             return
         deployer: Deployer = find("deployers", self.asked.deployer)()
@@ -148,6 +156,8 @@ class LoadStage:
         with self.interrupt.breakable():
             system: System = self._stage.deploy(self.target, deployer, env={}, on_entry=on_entry, blast_radius=())
         self._where = system.entry()
+        with self.interrupt.breakable():
+            self._captured = carry_out_steps(self.asked.setup, self._where)
         self._stage.watch(usual_probes(without={"resources"}))
 
     def load(
@@ -180,7 +190,7 @@ class LoadStage:
             self._stage.recorder.begin(begin)
         start = round(begin - self.t0 + warmup, 1)
         self._phase(name, start, start + lasts)
-        driver.start(begin, warmup + lasts)
+        driver.start(begin, warmup + lasts, self._captured)
         end = begin + warmup + lasts
         while (left := end - time.monotonic()) > 0:
             if self.interrupt.wait(min(left, 0.05)):
@@ -260,21 +270,18 @@ class LoadStage:
 
 def check_host(where: str, allow_hosts: Sequence[str]) -> None:
     """Raises UsageError for a URL that is neither this machine nor allowed: before anything starts."""
-    if not is_url(where):
-        return
-    host = urlsplit(where).hostname
-    if not host:
-        raise UsageError(f"expected a URL with a host, not {where!r}")
-    import ipaddress
-    import socket
-
-    if host in allow_hosts:
-        return
-    try:
-        found = {str(item[4][0]) for item in socket.getaddrinfo(host, None)}
-    except OSError:
-        return  # a name that does not resolve is a failure that is counted
-    if not all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found):
+    host = urlsplit(where).hostname if is_url(where) else None
+    # A name that does not resolve is a failure that is counted.
+    if host and host not in allow_hosts and not here(host, unresolved=True):
         raise UsageError(
             f"{host} is not this machine, and you have not allowed load to go there", hint=f"--allow-host {host}"
         )
+
+
+def here(host: str, *, unresolved: bool = False) -> bool:
+    """Whether a name or an address is this machine's loopback; `unresolved` for a name that stands for nothing."""
+    try:
+        found = {str(item[4][0]) for item in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return unresolved
+    return all(ipaddress.ip_address(each.partition("%")[0]).is_loopback for each in found)

@@ -39,4 +39,6 @@ def threshold(text: str, *, judge: str = "interval") -> Hypothesis:
     except ValidationError as error:
         because = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         raise UsageError(f"in the threshold {text!r}: {because}") from None
+    if claim.as_bound() is None:
+        raise UsageError(f"in the threshold {text!r}: a plain load has no baseline that {value} could be relative to")
     return claim

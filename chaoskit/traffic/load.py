@@ -19,6 +19,13 @@ __all__ = ["LoadSpec"]
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_ -]+)?")
 
 
+_OF_REQUESTS = frozenset({
+    "arrivals", "backoff", "cookies", "data", "headers", "keep_alive", "marks", "max_body", "max_in_flight", "pacing",
+    "spike", "think", "timeout", "tls_ca", "verify_tls",
+})  # fmt: skip
+"""Keys that the users of a locustfile know nothing of."""
+
+
 class LoadSpec(Written):
     """The traffic of an experiment: open (`rate`), closed (`users`), in `stages` of either, or users of a
     `locustfile`."""
@@ -119,7 +126,7 @@ class LoadSpec(Written):
                 raise ValueError("expected requests or a locustfile, not both")
             if self.open:
                 raise ValueError("a locustfile has users who wait for their answers: give users, not a rate")
-            unused = sorted(given & {"data", "marks", "think", "pacing", "headers", "max_in_flight"})
+            unused = sorted(given & _OF_REQUESTS)
             if unused:
                 raise ValueError(f"a locustfile brings its own {' and '.join(unused)}")
             return self

@@ -90,6 +90,47 @@ def test_a_file_says_what_is_sent(tmp_path: Path) -> None:
     assert paths == {b"/a/7", b"/a/8", b"/b"}
 
 
+SERVICE = """\
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Answer(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        good = self.path == "/token" or self.headers["X-Token"] == "7"
+        self.send_response(200 if good else 401)
+        self.send_header("Content-Length", "12")
+        self.end_headers()
+        self.wfile.write(b'{"token": 7}')
+    def log_message(self, *_):
+        pass
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+SET_UP = """\
+target: mine
+for: 1s
+setup: [{path: /token, capture: {token: $.token}}]
+load:
+  rate: 20/s
+  data: {token: setup}
+  requests: [{name: call, path: /, headers: {X-Token: "${token}"}, expect: 200}]
+"""
+
+
+def test_a_targets_setup_is_done_before_its_load(tmp_path: Path) -> None:
+    folder = tmp_path / "files" / "targets" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "service.py").write_text(SERVICE)
+    (folder / "target.yaml").write_text(
+        'name: mine\nentry: web\nservices:\n  web: {run: "python targets/mine/service.py {port}"}\n'
+    )
+    (tmp_path / "files" / "load.yaml").write_text(SET_UP)
+    done = chaoskit("files/load.yaml", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    (run,) = json.loads(done.stdout)["runs"]
+    assert run["load"]["call"]["load"]["failures"] == 0
+    assert run["load"]["call"]["load"]["requests"] == 20
+
+
 def test_users_of_a_locustfile_are_run_as_they_are(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(
         "from locust import FastHttpUser, constant, task\n"
