@@ -55,6 +55,11 @@ class Attempts(NamedTuple):
         """Requests with more than one attempt."""
         return sum(len(calls) > 1 for calls in self.requests)
 
+    def first(self, history: History) -> str:
+        """When something was first tried again, for people; empty where nothing was."""
+        again = [call.start for calls in self.requests for call in calls[1:]]
+        return f"; the first {moment(history, min(again))}" if again else ""
+
     def waited(self, number: int) -> list[float]:
         """Seconds between the end of attempt `number` (from 1) and the start of the next, ascending."""
         pairs = [(calls[number - 1], calls[number]) for calls in self.requests if len(calls) > number]
@@ -99,7 +104,7 @@ def at_most(seen: Attempts, most: int, history: History) -> Part:
     return Part(Verdict.REFUTED, because, float(len(worst)), "attempts", samples=len(seen.requests), evidence=evidence)
 
 
-def waits(seen: Attempts, least: float) -> Part:
+def waits(seen: Attempts, least: float, history: History) -> Part:
     """The caller waits before it tries again."""
     waited = seen.waited(1)
     if len(waited) < _ENOUGH:
@@ -108,12 +113,12 @@ def waits(seen: Attempts, least: float) -> Part:
     held = middle >= least
     because = (
         f"the wait before a retry was {amount(middle, 's')} in the middle ({len(waited)} retries{seen.where}),"
-        f" {'at least' if held else 'below'} {duration_text(least)}{silent(seen)}"
+        f" {'at least' if held else 'below'} {duration_text(least)}{silent(seen)}{'' if held else seen.first(history)}"
     )
     return Part(_verdict(held), because, middle, "s", samples=len(waited))
 
 
-def grows(seen: Attempts) -> Part:
+def grows(seen: Attempts, history: History) -> Part:
     """The second wait is longer than the first."""
     first, second = seen.waited(1), seen.waited(2)
     if len(second) < _ENOUGH:
@@ -124,12 +129,12 @@ def grows(seen: Attempts) -> Part:
     because = (
         f"the second wait{seen.where} was {amount(times, '×')} the first ({amount(before, 's')}, then"
         f" {amount(after, 's')}):"
-        f" {'they grow' if held else 'the backoff does not grow'}"
+        f" {'they grow' if held else 'the backoff does not grow' + seen.first(history)}"
     )
     return Part(_verdict(held), because, times, "×", samples=len(second))
 
 
-def jitters(seen: Attempts) -> Part:
+def jitters(seen: Attempts, history: History) -> Part:
     """Waits differ, so that callers who failed together do not come back together."""
     waited = seen.waited(1)
     if len(waited) < _ENOUGH:
@@ -137,9 +142,10 @@ def jitters(seen: Attempts) -> Part:
     low, middle = (_quantile(waited, q) for q in (0.1, 0.5))
     spread = (middle - low) / middle if middle > 0 else 0.0
     held = spread >= _SPREAD and middle >= _AT_ONCE
+    said = "they have jitter" if held else f"without jitter, all come back together{seen.first(history)}"
     because = (
         f"p10 of {len(waited)} waits before a retry{seen.where} was {amount(low, 's')}, their median"
-        f" {amount(middle, 's')}: {'they have jitter' if held else 'without jitter, all come back together'}"
+        f" {amount(middle, 's')}: {said}"
     )
     return Part(_verdict(held), because, spread, "share", samples=len(waited))
 

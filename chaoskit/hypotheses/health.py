@@ -9,10 +9,11 @@ from typing import ClassVar, Literal, NamedTuple
 from pydantic import ConfigDict, Field, model_validator
 
 from chaoskit.hypotheses.claim import Part, finding, unknown_request, unknown_service
+from chaoskit.hypotheses.troubles import Trouble, end_of, failures_met, faults_of
 from chaoskit.hypotheses.words import amount, joined, seconds_text
 from chaoskit.interfaces import Hypothesis
 from chaoskit.model.history import History, Phase, Span
-from chaoskit.model.observation import ProbeResult
+from chaoskit.model.observation import SLOT, ProbeResult
 from chaoskit.model.spans import within
 from chaoskit.model.topology import Topology
 from chaoskit.model.units import Duration, duration_text
@@ -20,9 +21,6 @@ from chaoskit.model.verdict import Finding, Verdict
 
 __all__ = ["Health"]
 
-_HALF_SECOND = 0.5
-_FAILING = 0.5
-_BREAK = 1.0
 _ENOUGH = 4
 """Answers below which a check that always said yes has shown nothing."""
 
@@ -35,24 +33,13 @@ class _Stretch(NamedTuple):
     ok: bool
 
 
-class _Trouble(NamedTuple):
-    """A time in which the service cannot serve. `end` is None where it did not end."""
-
-    start: float
-    end: float | None
-    says: str
-
-    def until(self, last: float) -> float:
-        return self.end if self.end is not None else last
-
-
 class Health(Hypothesis):
     """Readiness flips when the service cannot serve and returns when it can; liveness stays.
 
     What it measures: the answers of `<service>/ready` and `<service>/live` (asked four times a second) against the
     faults, or against the failures that users meet: how long after the start of the trouble readiness says no, how
     long after its end it says yes again, and for how long it lied, that is, said yes in between. In baseline both must
-    say yes throughout.
+    say yes throughout. `holds_in: [fault]` leaves out what is said after the fault, `[recovery]` what is said in it.
 
     Formula:
         flips    first no − start of the trouble         ≤ within
@@ -132,15 +119,18 @@ class Health(Hypothesis):
         results = history.probe(f"{replica}/ready")
         if not results:
             return [Part(Verdict.INCONCLUSIVE, f"readiness of {replica} was never asked", lane=replica)]
-        stretches = _stretches(results, _last(history))
+        stretches = _stretches(results, end_of(history))
         parts = _false_alarms(history, replica, "readiness", stretches)
         if self.ready == "stays":
-            return parts or [_stays(history, replica, "readiness", stretches, results)]
-        troubles = _faults(history) if self.from_ == "fault" else _failures(history, self.of, self.phases)
+            return parts or [_stays(history, replica, "readiness", stretches, results, self.phases)]
+        troubles = faults_of(history) if self.from_ == "fault" else failures_met(history, self.of, self.phases)
         if not troubles:
             what = "no fault was in" if self.from_ == "fault" else "users met no failures"
             return [*parts, Part(Verdict.INCONCLUSIVE, f"{what}: readiness had nothing to tell", lane=replica)]
-        parts += [part for one in troubles for part in self._flip(history, replica, one, troubles, results, stretches)]
+        for one in troubles:
+            flip, *back = self._flip(history, replica, one, troubles, results, stretches)
+            parts += [flip] if _phase_of(history, one.start) in self.phases else []
+            parts += back if one.end is not None and _phase_of(history, one.end) in self.phases else []
         return parts
 
     def _liveness(self, history: History, replica: str) -> list[Part]:
@@ -149,20 +139,21 @@ class Health(Hypothesis):
             if not history.topology.service(replica.partition(".")[0]).live:
                 return []
             return [Part(Verdict.INCONCLUSIVE, f"liveness of {replica} was never asked", lane=replica)]
-        stretches = _stretches(results, _last(history))
+        stretches = _stretches(results, end_of(history))
         alarms = _false_alarms(history, replica, "liveness", stretches)
-        return alarms or [_stays(history, replica, "liveness", stretches, results)]
+        return alarms or [_stays(history, replica, "liveness", stretches, results, self.phases)]
 
     def _flip(
         self,
         history: History,
         replica: str,
-        fault: _Trouble,
-        all_of_them: Sequence[_Trouble],
+        fault: Trouble,
+        all_of_them: Sequence[Trouble],
         results: Sequence[ProbeResult],
         stretches: Sequence[_Stretch],
     ) -> list[Part]:
-        start, end = span = fault.start, fault.until(_last(history))
+        """What it said when the trouble began, then (if that could be told) when it ended."""
+        start, end = span = fault.start, fault.until(end_of(history))
         asked = [seen for seen in results if within(seen.at, [span])]
         if not asked:
             because = f"readiness of {replica} was not asked while {fault.says} was in"
@@ -177,8 +168,8 @@ class Health(Hypothesis):
         lie = f"it lied for {amount(lied, 's')}"
         if no is None:
             because = (
-                f"readiness of {replica} said yes for all {amount(end - start, 's')} of {fault.says}"
-                f"{_failing(history, span)}: {lie}"
+                f"readiness of {replica} said yes for all {amount(end - start, 's')} of {fault.says} from"
+                f" {seconds_text(start)} on{_failing(history, span)}: {lie}"
             )
             return [base._replace(verdict=Verdict.REFUTED, because=because, measured=lied, evidence=tuple(lies))]
         told = no - start
@@ -198,15 +189,15 @@ class Health(Hypothesis):
         self,
         history: History,
         replica: str,
-        fault: _Trouble,
-        all_of_them: Sequence[_Trouble],
+        fault: Trouble,
+        all_of_them: Sequence[Trouble],
         stretches: Sequence[_Stretch],
     ) -> list[Part]:
-        if fault.end is None or any(one.start < fault.end < one.until(_last(history)) for one in all_of_them):
+        if fault.end is None or any(one.start < fault.end < one.until(end_of(history)) for one in all_of_them):
             return []  # it has not ended, or another one goes on
         end = fault.end
         allowed = self.within if self.returns is None else self.returns
-        last = min([_last(history), *(one.start for one in all_of_them if one.start > end)])
+        last = min([end_of(history), *(one.start for one in all_of_them if one.start > end)])
         yes = next((max(s.start, end) for s in stretches if s.ok and s.end > end and s.start < last), None)
         lane = replica
         if yes is None and last - end < allowed:
@@ -222,37 +213,13 @@ class Health(Hypothesis):
             return [Part(Verdict.REFUTED, because, last - end, "s", None, Phase.RECOVERY, 0, ((end, last),), lane)]
         took = yes - end
         held = took <= allowed + 1e-9
+        its = "its end" if held else f"the end of {fault.says} at {seconds_text(end)}"
         because = (
-            f"readiness of {replica} said yes again {amount(took, 's')} after its end,"
+            f"readiness of {replica} said yes again {amount(took, 's')} after {its},"
             f" {'within' if held else 'later than'} {duration_text(allowed)}"
         )
         verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
         return [Part(verdict, because, took, "s", None, Phase.RECOVERY, 0, ((end, yes),) if took else (), lane)]
-
-
-def _faults(history: History) -> list[_Trouble]:
-    return [
-        _Trouble(fault.active[0], fault.undone, f"{fault.says} on {joined(fault.on)}")
-        for fault in history.faults
-        if fault.active is not None
-    ]
-
-
-def _failures(history: History, of: str, phases: Sequence[Phase]) -> list[_Trouble]:
-    """Times in which at least half of the requests fail, by half seconds."""
-    found: list[_Trouble] = []
-    says = f"failures of {of}" if of else "failures"
-    for span in (span for phase in phases for span in history.windows.get(phase, [])):
-        for block in history.between([span]).load(of).blocks(_HALF_SECOND):
-            start, end = block.spans[0]
-            if not block.requests or block.error_rate < _FAILING:
-                continue
-            if found and found[-1].end is not None and start - found[-1].end <= _BREAK:
-                found[-1] = found[-1]._replace(end=end)
-            else:
-                found.append(_Trouble(start, end, says))
-    last = _last(history)
-    return [one if one.end is not None and one.end < last - 1e-6 else one._replace(end=None) for one in found]
 
 
 def _stretches(results: Sequence[ProbeResult], last: float) -> list[_Stretch]:
@@ -278,16 +245,29 @@ def _false_alarms(history: History, replica: str, what: str, stretches: Sequence
     return [Part(Verdict.REFUTED, because, phase=Phase.BASELINE, evidence=noes, lane=replica)]
 
 
+def _phase_of(history: History, at: float) -> Phase | None:
+    """The phase that an instant is of: what ends or begins within a slot of a phase's start belongs to that."""
+    begun = [(span[0], phase) for phase, spans in history.windows.items() for span in spans if span[0] <= at + SLOT]
+    return max(begun)[1] if begun else None
+
+
 def _stays(
-    history: History, replica: str, what: str, stretches: Sequence[_Stretch], results: Sequence[ProbeResult]
+    history: History,
+    replica: str,
+    what: str,
+    stretches: Sequence[_Stretch],
+    results: Sequence[ProbeResult],
+    asked_for: Sequence[Phase],
 ) -> Part:
-    """It says yes from the injection to the end."""
-    phases = [phase for phase in (Phase.FAULT, Phase.RECOVERY) if history.windows.get(phase)]
+    """It says yes all through the phases."""
+    phases = [phase for phase in asked_for if history.windows.get(phase)]
     judged = [span for phase in phases for span in history.windows[phase]]
     asked = sum(within(seen.at, judged) for seen in results)
     where = joined([str(phase) for phase in phases])
     if not judged:
-        return Part(Verdict.INCONCLUSIVE, f"{what} of {replica}: the run never reached fault", lane=replica)
+        return Part(
+            Verdict.INCONCLUSIVE, f"{what} of {replica}: the run never reached {joined(asked_for)}", lane=replica
+        )
     noes = tuple((s.start, s.end) for s in stretches if not s.ok and any(s.start < b and s.end > a for a, b in judged))
     if noes:
         down = sum(end - start for start, end in noes)
@@ -304,7 +284,3 @@ def _failing(history: History, span: Span) -> str:
     """What users met meanwhile: the reason why a yes was a lie."""
     load = history.between([span]).load()
     return f", while {load.error_rate:.0%} of the requests failed" if load.requests and load.failures else ""
-
-
-def _last(history: History) -> float:
-    return max((end for spans in history.windows.values() for _, end in spans), default=0.0)

@@ -88,6 +88,9 @@ class Recovery(Hypothesis):
         text += "" if self.noticed_within is None else f", noticed ≤ {duration_text(self.noticed_within)}"
         return text if self.objective is None else f"{text}, error budget of {share_text(self.objective)} kept"
 
+    def seconds_needed(self) -> float:
+        return self.for_ + SLOT  # the fault is out within a slot of the phase's start
+
     def judge(self, history: History) -> Finding:
         ends = [fault.undone for fault in history.faults if fault.undone is not None]
         windows = history.windows.get(Phase.RECOVERY, [])
@@ -155,7 +158,7 @@ class Recovery(Hypothesis):
         lost, span = _lost(history, seen)
         held = lost <= self.lost
         side = "at most" if held else "above"
-        because = f"{lost} requests were lost from the injection to the recovery, {side} {self.lost}"
+        because = f"{lost} requests were lost from the injection at {seconds_text(span[0])} on, {side} {self.lost}"
         verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
         return [Part(verdict, because, float(lost), "requests", None, Phase.RECOVERY, lost, (span,))]
 
@@ -185,7 +188,7 @@ class Recovery(Hypothesis):
         at, who = first
         held = at - start <= self.noticed_within
         because = (
-            f"{who} noticed the fault after {amount(at - start, 's')},"
+            f"{who} noticed the fault after {amount(at - start, 's')} (at {seconds_text(at)}),"
             f" {'within' if held else 'later than'} {duration_text(self.noticed_within)}"
         )
         verdict = Verdict.SUPPORTED if held else Verdict.REFUTED

@@ -138,16 +138,16 @@ class Retries(Claim):
             because = f"single requests over {self.edge} cannot be told in {phase}: {seen.because}"
             return [Part(Verdict.INCONCLUSIVE, because, phase=str(phase), evidence=view.view_spans)]
         parts = [of_attempts.at_most(seen, self.attempts, history)] if self.attempts is not None else []
-        parts += [of_attempts.waits(seen, self.waits)] if self.waits is not None else []
-        parts += [of_attempts.grows(seen)] if self.grows else []
-        parts += [of_attempts.jitters(seen)] if self.jitter else []
+        parts += [of_attempts.waits(seen, self.waits, history)] if self.waits is not None else []
+        parts += [of_attempts.grows(seen, history)] if self.grows else []
+        parts += [of_attempts.jitters(seen, history)] if self.jitter else []
         parts += [of_attempts.only_safe(seen, history)] if self.only_safe else []
-        parts += [self._budgeted(seen, view.view_spans)] if self.budget is not None else []
+        parts += [self._budgeted(seen, view)] if self.budget is not None else []
         return [part._replace(phase=str(phase), evidence=part.evidence or view.view_spans) for part in parts]
 
-    def _budgeted(self, seen: Attempts, spans: Sequence[Span]) -> Part:
+    def _budgeted(self, seen: Attempts, view: History) -> Part:
         assert self.budget is not None
-        pairs = [(0, 0)] * len(blocks := _blocks(spans))
+        pairs = [(0, 0)] * len(blocks := _blocks(view.view_spans))
         starts = [start for start, _ in blocks]
         for calls in seen.requests:
             place = max(bisect_right(starts, calls[0].start) - 1, 0)
@@ -159,6 +159,7 @@ class Retries(Claim):
         because = (
             f"retries were {share_text(share)} of the requests{seen.where} ({detail}){_SIDE[verdict]}"
             f" {share_text(self.budget)}{of_attempts.silent(seen)}"
+            f"{seen.first(view) if verdict is Verdict.REFUTED else ''}"
         )
         return Part(verdict, because, share, "share", interval, samples=len(seen.requests))
 

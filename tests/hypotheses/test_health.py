@@ -31,7 +31,11 @@ def honest() -> HistoryBuilder:
         (failing(), Verdict.REFUTED, "while 66% of the requests failed: it lied for 10 s"),
         (failing().probe("orders/ready", (11.0, 18.5), ok=False), Verdict.REFUTED, "said no 3 s after"),
         (failing().probe("orders/ready", (8.5, 10.0), ok=False), Verdict.REFUTED, "went back to yes"),
-        (failing().probe("orders/ready", (8.5, 22.0), ok=False), Verdict.REFUTED, "yes again 4 s after its end, later"),
+        (
+            failing().probe("orders/ready", (8.5, 22.0), ok=False),
+            Verdict.REFUTED,
+            "yes again 4 s after the end of latency +50 ms on orders->payments at 18.0 s, later",
+        ),
         (failing().probe("orders/ready", (8.5, 24.0), ok=False), Verdict.REFUTED, "had not returned 6 s after"),
         (honest().probe("orders/ready", (4.0, 4.5), ok=False), Verdict.REFUTED, "false alarm"),
         (honest().probe("orders/live", (4.0, 4.5), ok=False), Verdict.REFUTED, "liveness of orders raised a false"),
@@ -113,8 +117,12 @@ SEEN = Health.model_validate({"service": "orders", "within": "1s", "from": "fail
     [
         ((11.0, 15.5), Verdict.SUPPORTED, "said no 500 ms after failures of checkout began at 10.5 s, within 1 s"),
         ((13.0, 15.5), Verdict.REFUTED, "later than 1 s, while"),
-        (None, Verdict.REFUTED, "said yes for all 4.5 s of failures of checkout, while"),
-        ((11.0, 18.0), Verdict.REFUTED, "said yes again 3 s after its end, later than 1 s"),
+        (None, Verdict.REFUTED, "said yes for all 4.5 s of failures of checkout from 10.5 s on, while"),
+        (
+            (11.0, 18.0),
+            Verdict.REFUTED,
+            "yes again 3 s after the end of failures of checkout at 15.0 s, later than 1 s",
+        ),
     ],
     ids=["honest", "late", "lies", "returns late"],
 )
@@ -133,3 +141,41 @@ def test_where_users_meet_no_failure_readiness_has_nothing_to_tell() -> None:
 def test_faults_that_overlap_are_one_trouble_with_one_end() -> None:
     built = honest().fault("kill", on="payments", at=9.0, until=12.0)
     assert CLAIM.judge(built.build()).verdict is Verdict.SUPPORTED
+
+
+def noes(start: float, end: float, *, what: str = "ready") -> HistoryBuilder:
+    return healthy().probe(f"orders/{what}", (start, end), ok=False)
+
+
+def phases(**said: object) -> Health:
+    return Health.model_validate({"service": "orders", **said})
+
+
+@pytest.mark.parametrize(
+    ("claim", "built", "verdict"),
+    [
+        (phases(ready="stays", holds_in=["fault"]), noes(19.0, 20.0), "supported"),
+        (phases(ready="stays", holds_in=["recovery"]), noes(9.0, 12.0), "supported"),
+        (phases(ready="stays", holds_in=["recovery"]), noes(19.0, 20.0), "refuted"),
+        (phases(ready="any", holds_in=["fault"]), noes(19.0, 20.0, what="live"), "supported"),
+        (phases(holds_in=["fault"]), failing().probe("orders/ready", (8.5, 22.0), ok=False), "supported"),
+        (phases(holds_in=["recovery"]), failing().probe("orders/ready", (8.5, 22.0), ok=False), "refuted"),
+        (phases(holds_in=["recovery"]), failing().probe("orders/ready", (12.0, 18.5), ok=False), "supported"),
+        (phases(holds_in=["fault"]), failing().probe("orders/ready", (12.0, 18.5), ok=False), "refuted"),
+        (phases(holds_in=["recovery"], ready="stays"), healthy().window("recovery"), "inconclusive"),
+    ],
+    ids=[
+        "stays, in recovery it does not", "stays, in the fault it does not", "falls in recovery", "live falls later",
+        "returns late, not asked", "returns late", "flips late, not asked", "flips late", "no recovery",
+    ],
+)  # fmt: skip
+def test_only_the_phases_that_are_named_are_judged(claim: Health, built: HistoryBuilder, verdict: str) -> None:
+    finding = claim.judge(built.build())
+    assert finding.verdict == verdict, finding.because
+
+
+def test_a_fault_that_ends_within_its_phase_is_returned_from_there() -> None:
+    built = healthy().fault("kill", on="payments", at=8.0, until=12.0).probe("orders/ready", (8.5, 17.0), ok=False)
+    built._faults = built._faults[-1:]
+    finding = phases(holds_in=["fault"]).judge(built.build())
+    assert (finding.verdict, "said yes again 5 s after the end of kill" in finding.because) == (Verdict.REFUTED, True)

@@ -102,13 +102,17 @@ NOTICED = Recovery(within=3.0, noticed_within=2.0)
         (
             healthy().breaker(EDGE, 9.5, "open"),
             Verdict.SUPPORTED,
-            "breaker on orders->payments noticed the fault after 1.5 s",
+            "breaker on orders->payments noticed the fault after 1.5 s (at 9.5 s), within 2 s",
         ),
         (healthy().metric("alert", (9.0, 12.0), 2.0, alert="Down"), Verdict.SUPPORTED, "the alert Down noticed"),
-        (healthy().probe("orders/ready", (11.0, 18.0), ok=False), Verdict.REFUTED, "after 3 s, later than 2 s"),
+        (
+            healthy().probe("orders/ready", (11.0, 18.0), ok=False),
+            Verdict.REFUTED,
+            "after 3 s (at 11.0 s), later than 2 s",
+        ),
         (healthy(), Verdict.REFUTED, "nothing noticed the fault from 8.0 s on"),
         (with_breaker(), Verdict.SUPPORTED, "the breaker on orders->payments noticed the fault after 506 ms"),
-        (with_breaker(opens_after=3.0, trials=(13.4,)), Verdict.REFUTED, "after 3.01 s, later than 2 s"),
+        (with_breaker(opens_after=3.0, trials=(13.4,)), Verdict.REFUTED, "after 3.01 s (at 11.0 s), later than 2 s"),
         (
             healthy().closed_listener(EDGE, "fault").calls(EDGE, "fault", rate=0),
             Verdict.INCONCLUSIVE,
