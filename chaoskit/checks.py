@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chaoskit.document import Path_
-from chaoskit.experiment import Experiment
-from chaoskit.interfaces import Deployer, Fault, Hypothesis
-from chaoskit.model.history import Phase
+from chaoskit.experiment import GATE_MARGIN, Experiment
+from chaoskit.interfaces import Deployer, Fault, Hypothesis, Named
+from chaoskit.model.history import Phase, Span
+from chaoskit.model.observation import SLOT
 from chaoskit.model.topology import Topology
 from chaoskit.model.units import duration_text
 from chaoskit.model.verdict import Verdict
@@ -75,6 +76,7 @@ class _Checks:
             for path, item in self._numbered(key):
                 assert isinstance(item, Hypothesis), "what is in there was read as one"
                 yield from self._claim(path, item)
+        yield from self._baseline()
         yield from self._variants()
         yield from self._aborts()
         yield from self._files()
@@ -224,7 +226,39 @@ class _Checks:
             names = () if "load" in self.doubtful else self.experiment.load.names
             for key, message in claim.check(self.topology, names):
                 yield Mistake((*path, *_steps(key)), *_split(message))
+        if not {"load", "verify"} & self.doubtful:
+            for key, message in claim.check_names(self._named()):
+                yield Mistake((*path, *_steps(key)), *_split(message))
         yield from self._phases(path, claim)
+
+    def _faults_end(self, fault: Span) -> float:
+        """When the last fault is out: recovery is watched from there on."""
+        ends = [fault[1] if one.lasts is None else fault[0] + one.at + one.lasts for one in self.experiment.faults]
+        return min(max(ends, default=fault[1]), fault[1])
+
+    def _baseline(self) -> Iterator[Mistake]:
+        """The steady state can be judged before the injection: each of its bounds has a request, or all together."""
+        if "phases" in self.doubtful:
+            return
+        start, end = self.experiment.phases.judged_baseline
+        if start >= end:
+            least = duration_text(GATE_MARGIN + 2 * SLOT)
+            lasts = duration_text(self.experiment.phases.baseline)
+            what = f"expected a baseline of at least {least}, not {lasts}: the steady state is judged before its end"
+            yield Mistake(("phases", "baseline"), what)
+        elif "load" not in self.doubtful:
+            claims = [(path, str(getattr(claim, "of", "") or "")) for path, claim in self._numbered("steady_state")]
+            for path, of in claims or [(("phases", "baseline"), "")]:
+                planned = planned_samples(self.experiment.load, start, end, of)
+                if planned is not None and planned + 1e-6 < 1.0:
+                    what = f"no request{f' of {of}' if of else ''} is planned in the {duration_text(end - start)}"
+                    yield Mistake(path, f"{what} of baseline in which the steady state is judged", "a longer baseline")
+
+    def _named(self) -> Named:
+        load = self.experiment.load
+        steps = [step for request in load.requests for step in request.steps()]
+        told = [step.tells.as_ for step in steps if step.tells is not None]
+        return Named(load.marks, told, [step.name or f"{step.method} {step.path}" for step in self.experiment.verify])
 
     def _phases(self, path: Path_, claim: Hypothesis) -> Iterator[Mistake]:
         """Each phase it is judged in is there, and long enough for its samples."""
@@ -237,14 +271,17 @@ class _Checks:
                 where: Path_ = (*path, "holds_in", number) if claim.holds_in else (*path, "kind")
                 yield Mistake(where, f"is judged in {phase}, which this experiment does not have", "give it a length")
         if path[0] == "steady_state":
-            return  # a gate on the measured value itself: any number of requests and any length will do
+            return  # a gate on the measured value itself: it needs a request, and `_baseline` tells where there is none
         for phase in phases:
             length = spans[phase][1] - spans[phase][0] if phase in spans else math.inf
-            if 0.0 < length < claim.seconds_needed():
+            if phase is Phase.RECOVERY and length > 0.0:
+                length = max(length, spans[phase][1] - self._faults_end(spans[Phase.FAULT]))
+            if 0.0 < length < claim.seconds_needed() - 1e-6:
                 needed = duration_text(claim.seconds_needed())
                 lasts = f"it lasts {duration_text(length)}"
-                what = f"{claim.expected()} needs {needed} of {phase} for its interval; {lasts}"
-                yield Mistake(path, what, f"a {phase} phase of {needed}, or judge: point")
+                point = ", or judge: point" if "judge" in type(claim).model_fields else ""
+                what = f"{claim.expected()} needs {needed} of {phase}{' for its interval' if point else ''}; {lasts}"
+                yield Mistake(path, what, f"a {phase} phase of {needed}{point}")
         if "load" in self.doubtful:
             return
         for one in samples(self.experiment, claim, phases):

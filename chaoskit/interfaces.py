@@ -31,6 +31,7 @@ from chaoskit.model.undo import JSON, Undo
 from chaoskit.model.units import Duration
 from chaoskit.model.verdict import Finding, Trace
 from chaoskit.target import ServiceSpec, Target
+from chaoskit.traffic import Match
 
 __all__ = [
     "Address",
@@ -471,6 +472,17 @@ class Probe(Setting, ABC):
         """Observe until `stop` is set. An exception shuts the gate `parts alive`."""
 
 
+class Named(NamedTuple):
+    """What an experiment gives names to, for claims that call it by them."""
+
+    marks: Mapping[str, Match]
+    """Conditions on answers (`load: marks:`)."""
+    told: Sequence[str]
+    """What the load keeps of its writes and reads (`tells: {as: …}`)."""
+    steps: Sequence[str]
+    """Steps of the verify phase."""
+
+
 class Hypothesis(Setting, ABC):
     """A claim that is judged from the history alone."""
 
@@ -492,6 +504,10 @@ class Hypothesis(Setting, ABC):
 
     def check(self, topology: Topology, request_names: Sequence[str]) -> Sequence[tuple[str, str]]:
         """What does not fit the target, as (key, message): an edge, service or request name that is not there."""
+        return ()
+
+    def check_names(self, named: Named) -> Sequence[tuple[str, str]]:
+        """What is called by a name that nothing has, as (key, message; suggestion)."""
         return ()
 
     @abstractmethod

@@ -185,6 +185,45 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     assert any("'break'" in one for one in found)
 
 
+@pytest.mark.parametrize(
+    ("claim", "says"),
+    [
+        ("{kind: fallback, mark: degradd, max: 10%}", "hypotheses[0].mark: no mark 'degradd' (there is none)"),
+        ("{kind: fallback, mark: x, min: 90%, max: 10%}", "no share is at least 90% and at most 10%"),
+        ("{kind: rate_limit, admits: 50/s, mark: tld}", "hypotheses[0].mark: no mark 'tld'"),
+        ("{kind: nothing_lost, told: ordr, read: all, at: $.x}", "hypotheses[0].told: no request that tells 'ordr'"),
+        ("{kind: nothing_twice, read: nope, at: $.x}", "hypotheses[0].read: no verify step 'nope'"),
+        ("{kind: no_stale_reads, told: nope}", "hypotheses[0].told: no request that tells 'nope'"),
+        (
+            "{kind: invariant, read: all, at: $.x, same_as: {read: nope, at: $.y}}",
+            "hypotheses[0].same_as.read: no verify step 'nope'",
+        ),
+        ("{kind: invariant, read: all, at: $.x, min: 5, max: 1}", "nothing is at least 5 and at most 1"),
+        ("{kind: metric, metric: x, min: 5, max: 1}", "nothing is at least 5 and at most 1"),
+        ("{kind: error_rate, max: 0%, cause: timeot}", "no failure has the cause 'timeot'; did you mean 'timeout'?"),
+    ],
+)
+def test_a_claim_that_calls_what_nothing_is_called_or_holds_of_nothing_is_told(
+    tmp_path: Path, claim: str, says: str
+) -> None:
+    verify = ("hypotheses:\n", f"verify: [{{name: all, path: /all}}]\nhypotheses:\n  - {claim}\n")
+    found = told(tmp_path, verify)
+    assert len(found) == 1
+    assert says in found[0]
+
+
+def test_a_refusals_mark_is_on_refusals_alone(tmp_path: Path) -> None:
+    claim = "{kind: rate_limit, admits: 40/s, mark: told}"
+
+    def with_mark(mark: str) -> list[str]:
+        marked = ("rate: 50/s", f"rate: 50/s\n  marks: {{told: {mark}}}")
+        return told(tmp_path, marked, ("hypotheses:\n", f"hypotheses:\n  - {claim}\n"))
+
+    assert with_mark("{status: 429, header: Retry-After}") == []
+    assert "mark 'told' may be on answers that are no refusals" in with_mark("{header: X-RateLimit-Remaining}")[0]
+    assert "marks: {told: {status: 429, …}}" in with_mark("{status: [429, 200], header: X}")[0]
+
+
 def test_a_fault_is_checked_although_the_load_is_wrong(tmp_path: Path) -> None:
     found = told(tmp_path, ("rate: 50/s", "rate: 50"), ("on: web->api", "on: web->apo"))
     assert len(found) == 2
@@ -212,6 +251,32 @@ def test_too_short_phases_are_said_with_the_length_that_would_do(tmp_path: Path)
     assert told(tmp_path, ("rate: 50/s", "users: 5")) == [], "nobody can say how often users who wait will ask"
     found = told(tmp_path, ("fault: 10s", "fault: 2s"), ("of: page, ", ""))
     assert "needs 4 s of fault for its interval; it lasts 2 s" in found[0]
+
+
+def test_a_recovery_too_short_to_see_it_hold_is_said(tmp_path: Path) -> None:
+    found = told(tmp_path, ("recovery: 6s", "recovery: 500ms"))
+    assert len(found) == 1
+    assert (
+        "hypotheses[1]: steady again ≤ 3 s after the fault, for 1 s needs 1.1 s of recovery; it lasts 500 ms"
+        in found[0]
+    )
+    early = ("add: 100ms", "add: 100ms, lasts: 8s")
+    assert told(tmp_path, ("recovery: 6s", "recovery: 500ms"), early) == [], "it is watched from the fault's end on"
+
+
+@pytest.mark.parametrize("baseline", ["0s", "200ms", "400ms"])
+def test_a_baseline_too_short_for_its_steady_state_is_said(tmp_path: Path, baseline: str) -> None:
+    found = told(tmp_path, ("baseline: 6s", f"baseline: {baseline}"))
+    assert any("it.yaml:8:30: phases.baseline: expected a baseline of at least 500 ms" in one for one in found), found
+    assert told(tmp_path, ("baseline: 6s", "baseline: 500ms")) == []
+
+
+def test_a_baseline_without_requests_is_said(tmp_path: Path) -> None:
+    slow = (("rate: 50/s", "rate: 2/s"), ("fault: 10s", "fault: 500s"))
+    found = told(tmp_path, ("baseline: 6s", "baseline: 500ms"), *slow)
+    assert "steady_state[0]: no request is planned in the 100 ms of baseline" in found[0]
+    found = told(tmp_path, ("baseline: 6s", "baseline: 1s"), ("max: 1%", "max: 1%, of: search"), *slow)
+    assert "steady_state[0]: no request of search is planned in the 600 ms of baseline" in found[0]
 
 
 def test_a_phase_that_is_not_there_cannot_be_judged(tmp_path: Path) -> None:

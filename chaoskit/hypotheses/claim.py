@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
@@ -12,8 +12,19 @@ from chaoskit.interfaces import Hypothesis
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.topology import Topology
 from chaoskit.model.verdict import Finding, Verdict
+from chaoskit.wording import did_you_mean
 
-__all__ = ["Claim", "JudgeBy", "Part", "compared", "finding", "unknown_edge", "unknown_request", "unknown_service"]
+__all__ = [
+    "Claim",
+    "JudgeBy",
+    "Part",
+    "compared",
+    "finding",
+    "unknown_edge",
+    "unknown_name",
+    "unknown_request",
+    "unknown_service",
+]
 
 JudgeBy = Literal["interval", "point"]
 
@@ -112,6 +123,13 @@ def unknown_request(name: str, names: Sequence[str], key: str = "of") -> list[tu
     if not name or not names or any(name == one or fnmatchcase(one, name) for one in names):
         return []
     return [(key, f"no request {name!r} in the load; there are: {', '.join(names)}")]
+
+
+def unknown_name(what: str, name: str, known: Collection[str], key: str) -> list[tuple[str, str]]:
+    """Says so where nothing is called `name`, with what is called nearly so: `no mark 'degradd'; did you mean …`."""
+    if name in known:
+        return []
+    return [(key, f"no {what} {name!r}; {did_you_mean(name, known) or 'there is none'}")]
 
 
 def unknown_edge(name: str, topology: Topology, key: str = "edge") -> list[tuple[str, str]]:

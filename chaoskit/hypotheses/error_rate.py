@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import field_validator
+
 from chaoskit.hypotheses.bounds import Bound, LoadClaim
 from chaoskit.hypotheses.limits import ShareLimit
 from chaoskit.hypotheses.measures import Share as ShareOf
@@ -13,12 +15,18 @@ from chaoskit.hypotheses.measures import failed, planned
 from chaoskit.model.history import SteadyBound
 from chaoskit.model.load_view import LoadView
 from chaoskit.model.observation import LoadSlot
+from chaoskit.wording import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["ErrorRate"]
+
+_CAUSES = (
+    "body too large", "closed early", "dropped", "redirected nowhere", "refused", "reset", "timeout",
+    "timeout connecting", "timeout mid-answer", "unfinished", "unreachable",
+)  # fmt: skip
 
 
 class ErrorRate(LoadClaim):
@@ -45,6 +53,16 @@ class ErrorRate(LoadClaim):
     """Largest share of the requests that may fail; `+1%`: so much more than in baseline."""
     cause: str = ""
     """Count failures of this cause alone: `timeout`, `status 503`, a glob such as `status 5*` (default: all)."""
+
+    @field_validator("cause")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        """A locustfile may call its causes what it likes; what is nearly one of ours is a slip."""
+        if value in _CAUSES or value.startswith("status ") or any(sign in value for sign in "*?[:"):
+            return value
+        if hint := did_you_mean(value, _CAUSES, all_of_them=False):
+            raise ValueError(f"no failure has the cause {value!r}; {hint}")
+        return value
 
     def bounds(self) -> Sequence[Bound]:
         name = f"rate of {self.cause}" if self.cause else "error rate"

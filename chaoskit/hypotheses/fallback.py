@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import model_validator
 
 from chaoskit.hypotheses.bounds import Bound, LoadClaim
+from chaoskit.hypotheses.claim import unknown_name
 from chaoskit.hypotheses.measures import Share as ShareOf
 from chaoskit.hypotheses.words import share_text
+from chaoskit.interfaces import Named
 from chaoskit.model.load_view import LoadView
 from chaoskit.model.units import Share
 
@@ -51,7 +53,12 @@ class Fallback(LoadClaim):
     def _bounded(self) -> Fallback:
         if self.min is None and self.max is None:
             raise ValueError("expected a bound: min or max")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"no share is at least {share_text(self.min)} and at most {share_text(self.max)}")
         return self
+
+    def check_names(self, named: Named) -> Sequence[tuple[str, str]]:
+        return unknown_name("mark", self.mark, named.marks, "mark")
 
     def bounds(self) -> Sequence[Bound]:
         measure = ShareOf(f"share of {self.mark} answers", self._marked, _answered)

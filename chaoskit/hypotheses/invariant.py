@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import JsonValue, model_validator
 
-from chaoskit.hypotheses.claim import Part, finding
+from chaoskit.hypotheses.claim import Part, finding, unknown_name
 from chaoskit.hypotheses.reads import CannotTell, PathText, as_text, read_at
-from chaoskit.interfaces import Hypothesis, Setting
+from chaoskit.interfaces import Hypothesis, Named, Setting
 from chaoskit.model.history import History, Phase
 from chaoskit.model.verdict import Finding, Verdict
 
@@ -65,7 +66,15 @@ class Invariant(Hypothesis):
         given = self.model_fields_set & {"equals", "min", "max", "same_as"}
         if not given or (("equals" in given or "same_as" in given) and len(given) > 1):
             raise ValueError("expected equals, same_as, or min and max: what the value must be")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"nothing is at least {self.min:g} and at most {self.max:g}")
         return self
+
+    def check_names(self, named: Named) -> Sequence[tuple[str, str]]:
+        found = unknown_name("verify step", self.read, named.steps, "read")
+        if self.same_as is not None:
+            found += unknown_name("verify step", self.same_as.read, named.steps, "same_as.read")
+        return found
 
     def expected(self) -> str:
         what = f"{self.at} of {self.read}"

@@ -51,6 +51,8 @@ class MetricClaim(Hypothesis):
     def _bounded(self) -> MetricClaim:
         if self.max is None and self.min is None:
             raise ValueError("expected a bound: max or min")
+        if self.max is not None and self.min is not None and self.min > self.max:
+            raise ValueError(f"nothing is at least {self.min:g} and at most {self.max:g}")
         return self
 
     @property

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import ClassVar
 
-from chaoskit.hypotheses.claim import Part, finding
+from chaoskit.hypotheses.claim import Part, finding, unknown_name
 from chaoskit.hypotheses.words import amount, joined, moment, share_text
-from chaoskit.interfaces import Hypothesis
+from chaoskit.interfaces import Hypothesis, Named
 from chaoskit.model.history import History, Phase
 from chaoskit.model.told import Told, told
 from chaoskit.model.units import Duration, Share, duration_text
@@ -51,6 +52,9 @@ class NoStaleReads(Hypothesis):
     """How old what is read may be."""
     max: Share = 0.0
     """Largest share of the reads that may be stale."""
+
+    def check_names(self, named: Named) -> Sequence[tuple[str, str]]:
+        return unknown_name("request that tells", self.told, named.told, "told")
 
     def expected(self) -> str:
         old = f" by more than {duration_text(self.within)}" if self.within else ""

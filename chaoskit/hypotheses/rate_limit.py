@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from chaoskit.hypotheses.claim import Claim, Part, compared, finding, unknown_request
+from chaoskit.hypotheses.claim import Claim, Part, compared, finding, unknown_name, unknown_request
 from chaoskit.hypotheses.measures import RateOf
 from chaoskit.hypotheses.words import amount, between, of_text, share_text
+from chaoskit.interfaces import Named
 from chaoskit.model.history import History, Phase
 from chaoskit.model.load_view import LoadView
 from chaoskit.model.statistics import MINIMUM_BLOCKS
@@ -29,7 +30,8 @@ class RateLimit(Claim):
 
     What it measures: answers with a 2xx or 3xx per second against the claimed limit, in a window in which more was
     asked; what was neither admitted nor refused; and, with `mark`, the share of refusals that bear a mark of the load
-    (a header such as Retry-After or X-RateLimit-Remaining). Whether the load expects a 429 makes no difference.
+    (a header such as Retry-After; the mark must be of that status alone). Whether the load expects a 429 makes no
+    difference.
 
     Formula:
         admitted = answers with 2xx or 3xx ÷ seconds      within admits × (1 ± tolerance)
@@ -60,6 +62,15 @@ class RateLimit(Claim):
 
     def check(self, topology: Topology, request_names: Sequence[str]) -> Sequence[tuple[str, str]]:
         return unknown_request(self.of, request_names)
+
+    def check_names(self, named: Named) -> Sequence[tuple[str, str]]:
+        if not self.mark or self.mark not in named.marks:
+            return unknown_name("mark", self.mark, named.marks, "mark") if self.mark else []
+        statuses = named.marks[self.mark].status
+        if statuses is not None and [str(one) for one in statuses] == [str(self.status)]:
+            return []
+        what = f"mark {self.mark!r} may be on answers that are no refusals"
+        return [("mark", f"{what}; marks: {{{self.mark}: {{status: {self.status}, …}}}}")]
 
     def expected(self) -> str:
         told = f", refused ones are marked {self.mark}" if self.mark else ""

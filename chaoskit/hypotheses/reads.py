@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator
 
-from chaoskit.interfaces import Hypothesis
+from chaoskit.hypotheses.claim import unknown_name
+from chaoskit.interfaces import Hypothesis, Named
 from chaoskit.model.history import History, Phase
 from chaoskit.model.told import Told, told
 from chaoskit.model.undo import JSON
@@ -76,6 +78,10 @@ class FinalRead(Hypothesis):
     """Name of the step of the verify phase that reads everything."""
     at: PathText
     """JSONPath of the keys in its answer, such as `$.orders[*].id`."""
+
+    def check_names(self, named: Named) -> Sequence[tuple[str, str]]:
+        told = unknown_name("request that tells", self.told, named.told, "told") if self.told else []
+        return [*told, *unknown_name("verify step", self.read, named.steps, "read")]
 
     def keys(self, history: History) -> Counter[str]:
         """How often each key is in the answer. Raises CannotTell."""
