@@ -25,7 +25,7 @@ from chaoskit.model.verdict import Verdict
 from chaoskit.registry import kinds
 from chaoskit.target import Target
 from chaoskit.traffic import LoadSpec
-from chaoskit.wording import Mistake, did_you_mean
+from chaoskit.wording import Mistake, did_you_mean, keys_of
 
 __all__ = ["Planned", "check", "planned_samples", "samples"]
 
@@ -279,7 +279,7 @@ class _Checks:
             if 0.0 < length < claim.seconds_needed() - 1e-6:
                 needed = duration_text(claim.seconds_needed())
                 lasts = f"it lasts {duration_text(length)}"
-                point = ", or judge: point" if "judge" in type(claim).model_fields else ""
+                point = ", or judge: point" if "judge" in keys_of(type(claim)) else ""
                 what = f"{claim.expected()} needs {needed} of {phase}{' for its interval' if point else ''}; {lasts}"
                 yield Mistake(path, what, f"a {phase} phase of {needed}{point}")
         if "load" in self.doubtful:

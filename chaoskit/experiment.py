@@ -10,13 +10,18 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, InstanceOf, ValidationInfo, field_validator
 
 from chaoskit.interfaces import Fault, Hypothesis, Probe, Setting
-from chaoskit.model.history import Phase, SteadyBound
+from chaoskit.model.history import Phase, Span, SteadyBound
+from chaoskit.model.observation import SLOT, slot_start
 from chaoskit.model.units import Duration, parse_duration, parse_rate, parse_share
 from chaoskit.model.verdict import Verdict
 from chaoskit.target import scalars_as_text
 from chaoskit.traffic import LoadSpec
 
-__all__ = ["AbortCondition", "Experiment", "Phases", "Step", "Variant"]
+__all__ = ["GATE_MARGIN", "AbortCondition", "Experiment", "Phases", "Step", "Variant"]
+
+
+GATE_MARGIN = 0.3
+"""Seconds before the injection at which the steady state is judged and relative faults are resolved."""
 
 
 class Phases(Setting):
@@ -40,6 +45,12 @@ class Phases(Setting):
             found[phase] = (start, end)
             start = end
         return found
+
+    @property
+    def judged_baseline(self) -> Span:
+        """The part of the baseline in which the steady state is judged: what is sent after it is still on its way."""
+        start, end = self.spans()[Phase.BASELINE]
+        return start, slot_start(end - GATE_MARGIN - SLOT)
 
 
 class Variant(Setting):

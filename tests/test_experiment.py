@@ -267,7 +267,7 @@ def test_a_recovery_too_short_to_see_it_hold_is_said(tmp_path: Path) -> None:
 @pytest.mark.parametrize("baseline", ["0s", "200ms", "400ms"])
 def test_a_baseline_too_short_for_its_steady_state_is_said(tmp_path: Path, baseline: str) -> None:
     found = told(tmp_path, ("baseline: 6s", f"baseline: {baseline}"))
-    assert any("it.yaml:8:30: phases.baseline: expected a baseline of at least 500 ms" in one for one in found), found
+    assert any("it.yaml:8:32: phases.baseline: expected a baseline of at least 500 ms" in one for one in found), found
     assert told(tmp_path, ("baseline: 6s", "baseline: 500ms")) == []
 
 

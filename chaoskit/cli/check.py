@@ -64,8 +64,13 @@ def command(paths: tuple[Path, ...], deployer: str | None, as_json: bool, quiet:
 def _samples(experiment: Experiment) -> list[str]:
     """One line for each claim and phase: what it needs and what is planned."""
     from chaoskit.checks import samples
+    from chaoskit.model.history import Phase
 
     lines = []
+    for claim in experiment.steady_state:
+        for one in samples(experiment, claim, (Phase.BASELINE,)):
+            planned = "" if one.planned is None else f", {one.planned:.0f} planned"
+            lines.append(f"steady state: {claim.expected()}: any requests will do in baseline{planned}")
     for claim in experiment.hypotheses:
         for one in samples(experiment, claim):
             if one.needed <= 1:

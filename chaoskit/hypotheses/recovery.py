@@ -91,6 +91,9 @@ class Recovery(Hypothesis):
     def seconds_needed(self) -> float:
         return self.for_ + SLOT  # the fault is out within a slot of the phase's start
 
+    def seconds_needed(self) -> float:
+        return self.for_ + SLOT  # the fault is out within a slot of the phase's start
+
     def judge(self, history: History) -> Finding:
         ends = [fault.undone for fault in history.faults if fault.undone is not None]
         windows = history.windows.get(Phase.RECOVERY, [])

@@ -16,6 +16,7 @@ def test_good_files_exit_0_and_say_what_samples_they_need(chaoskit: Callable[...
     assert (code, err) == (0, "")
     assert "ok  it.yaml" in out
     assert "72 requests needed in fault, 375 planned" in out
+    assert "steady state: error rate ≤ 1%: any requests will do in baseline, 300 planned" in out
     assert "ok  targets/tiny/target.yaml  3 services, 4 edges" in out
 
 
