@@ -58,7 +58,7 @@ class Attempts(NamedTuple):
     def first(self, history: History) -> str:
         """When something was first tried again, for people; empty where nothing was."""
         again = [call.start for calls in self.requests for call in calls[1:]]
-        return f"; the first {moment(history, min(again))}" if again else ""
+        return f"; the first retry came {moment(history, min(again))}" if again else ""
 
     def waited(self, number: int) -> list[float]:
         """Seconds between the end of attempt `number` (from 1) and the start of the next, ascending."""

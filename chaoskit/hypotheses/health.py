@@ -266,7 +266,7 @@ def _stays(
     where = joined([str(phase) for phase in phases])
     if not judged:
         return Part(
-            Verdict.INCONCLUSIVE, f"{what} of {replica}: the run never reached {joined(asked_for)}", lane=replica
+            Verdict.INCONCLUSIVE, f"{what} of {replica}: the run never reached {' or '.join(asked_for)}", lane=replica
         )
     noes = tuple((s.start, s.end) for s in stretches if not s.ok and any(s.start < b and s.end > a for a, b in judged))
     if noes:

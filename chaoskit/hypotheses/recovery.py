@@ -9,22 +9,16 @@ from typing import ClassVar, NamedTuple
 from pydantic import ConfigDict, Field
 
 from chaoskit.hypotheses.claim import Part, finding
+from chaoskit.hypotheses.notices import may_have_noticed, notices, watched
 from chaoskit.hypotheses.words import amount, seconds_text, share_text
 from chaoskit.interfaces import Hypothesis
-from chaoskit.model.breaker_lane import BreakerLane, breaker_lane, breaker_lanes, hidden
 from chaoskit.model.history import History, Phase, Span, SteadyBound
+from chaoskit.model.load_view import LoadView
 from chaoskit.model.observation import SLOT
-from chaoskit.model.topology import LOAD
 from chaoskit.model.units import Duration, Share, duration_text
 from chaoskit.model.verdict import Finding, Verdict
 
 __all__ = ["Recovery"]
-
-
-_EARLY = 0.5
-"""Seconds by which the last call before an opening may have been before the injection."""
-_FIRING = 2.0
-"""Value of the samples of an alert that fires, as the Prometheus probe writes them."""
 
 
 class _Seen(NamedTuple):
@@ -87,9 +81,6 @@ class Recovery(Hypothesis):
         text += "" if self.lost is None else f", with ≤ {self.lost} requests lost"
         text += "" if self.noticed_within is None else f", noticed ≤ {duration_text(self.noticed_within)}"
         return text if self.objective is None else f"{text}, error budget of {share_text(self.objective)} kept"
-
-    def seconds_needed(self) -> float:
-        return self.for_ + SLOT  # the fault is out within a slot of the phase's start
 
     def seconds_needed(self) -> float:
         return self.for_ + SLOT  # the fault is out within a slot of the phase's start
@@ -169,13 +160,13 @@ class Recovery(Hypothesis):
         if self.noticed_within is None:
             return []
         start = min(fault.injected for fault in history.faults if fault.injected is not None)
-        first = min(_notices(history, start), default=None)
+        first = min(notices(history, start), default=None)
         phase = str(Phase.FAULT)
         soon = (start, start + self.noticed_within)
-        if (first is None or first[0] > soon[1]) and (perhaps := _may_have_noticed(history, soon)):
+        if (first is None or first[0] > soon[1]) and (perhaps := may_have_noticed(history, soon)):
             because = f"nothing told of the fault within {duration_text(self.noticed_within)}, but {perhaps}"
             return [Part(Verdict.INCONCLUSIVE, because, phase=phase, evidence=(soon,))]
-        if first is None and not _watched(history):
+        if first is None and not watched(history):
             because = "nobody could have noticed the fault: no readiness was asked, no breaker or alert told anything"
             return [Part(Verdict.INCONCLUSIVE, because, phase=phase)]
         until = max((end for spans in history.windows.values() for _, end in spans), default=start)
@@ -184,8 +175,8 @@ class Recovery(Hypothesis):
             return [Part(Verdict.INCONCLUSIVE, because, phase=phase)]
         if first is None:
             because = (
-                f"nothing noticed the fault from {seconds_text(start)} on: no readiness said no, no breaker opened, no"
-                " alert fired"
+                f"nothing noticed the fault in the {amount(until - start, 's')} from {seconds_text(start)} on: no"
+                " readiness said no, no breaker opened, no alert fired"
             )
             return [Part(Verdict.REFUTED, because, math.inf, "s", None, phase, 0, (soon,))]
         at, who = first
@@ -208,66 +199,11 @@ class Recovery(Hypothesis):
         spent = view.failures / allowed if allowed else math.inf if view.failures else 0.0
         held = spent <= 1.0
         because = (
-            f"{view.failures} of {view.requests} requests failed: {share_text(spent)} of the error budget of"
-            f" {share_text(self.objective)} {'was' if held else 'would have been'} spent"
+            f"{view.failures} of {view.requests} requests failed{_since(view)}: {share_text(spent)} of the error budget"
+            f" of {share_text(self.objective)} {'was' if held else 'would have been'} spent"
         )
         verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
         return [Part(verdict, because, spent, "share", None, "", view.requests, view.spans)]
-
-
-def _watched(history: History) -> bool:
-    """Whether there was anybody who could have noticed a fault."""
-    asked = any(name.endswith("/ready") for name in history.probe_names())
-    told = any(change.state != "unknown" for change in history.breaker_changes())
-    return asked or told or bool(history.metric("alert"))
-
-
-def _notices(history: History, start: float) -> list[tuple[float, str]]:
-    """When each of those that can tell first told of trouble."""
-    found = []
-    for name in history.probe_names():
-        replica, _, check = name.partition("/")
-        if check == "ready":
-            noes = [seen.at for seen in history.probe(name) if not seen.ok and seen.at >= start]
-            found += [(noes[0], f"readiness of {replica}")] if noes else []
-    for change in history.breaker_changes():
-        if change.state == "open" and change.at >= start:
-            found.append((change.at, f"the breaker on {change.edge}"))
-    for lane in _lanes_with_faults(history):
-        found += [(at, f"the breaker on {lane.edge}") for at in _openings(lane, start)]
-    for point in history.metric("alert"):
-        if point.value >= _FIRING and point.at >= start:
-            found.append((point.at, f"the alert {point.labels.get('alert', '')}"))
-    return found
-
-
-def _lanes_with_faults(history: History) -> list[BreakerLane]:
-    """Of all callers over the edges on which the faults are."""
-    broken = {name for fault in history.faults for name in (*fault.edges, *fault.replicas)}
-    pairs = dict.fromkeys(
-        (edge.caller, edge.called_service)
-        for edge in history.topology.edges
-        if edge.caller != LOAD and broken & {edge.name, edge.callee}
-    )
-    return [breaker_lane(history, f"{caller}->{callee}", caller) for caller, callee in pairs]
-
-
-def _openings(lane: BreakerLane, start: float) -> list[float]:
-    """When it was seen to open. The last call before may have crossed just before the fault."""
-    return [max(span.start, start) for span in lane.seen if span.state == "open" and span.start >= start - _EARLY]
-
-
-def _may_have_noticed(history: History, soon: Span) -> str:
-    """Which breaker may have opened in this time, though none surely did; empty where none may."""
-    with_faults = _lanes_with_faults(history)
-    for lane in with_faults:
-        if any(a < soon[1] and b > soon[0] for a, b in hidden(history, lane)):
-            return f"the breaker on {lane.edge} could not be seen: its listener was closed"
-    for lane in breaker_lanes(history):
-        stopped = [at for at in _openings(lane, soon[0]) if at <= soon[1]]
-        if stopped and lane.edge not in {one.edge for one in with_faults}:
-            return f"calls over {lane.edge} stopped at {seconds_text(stopped[0])}, as if a breaker had opened"
-    return ""
 
 
 def _broken(history: History, span: Span) -> SteadyBound | None:
@@ -280,6 +216,12 @@ def _broken_seconds(history: History, span: Span) -> tuple[Span, ...]:
     seconds = [(span[0] + step, min(span[0] + step + 1.0, span[1])) for step in range(math.ceil(span[1] - span[0]))]
     found: Sequence[Span] = [second for second in seconds if _broken(history, second) is not None]
     return tuple(found) or (span,)
+
+
+def _since(view: LoadView) -> str:
+    """When the first second with a failure began, for people."""
+    first = next((block.spans[0][0] for block in view.blocks(1.0) if block.failures), None)
+    return "" if first is None else f" from {seconds_text(first)} on"
 
 
 def _lost(history: History, seen: _Seen) -> tuple[int, Span]:

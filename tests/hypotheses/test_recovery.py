@@ -110,7 +110,7 @@ NOTICED = Recovery(within=3.0, noticed_within=2.0)
             Verdict.REFUTED,
             "after 3 s (at 11.0 s), later than 2 s",
         ),
-        (healthy(), Verdict.REFUTED, "nothing noticed the fault from 8.0 s on"),
+        (healthy(), Verdict.REFUTED, "nothing noticed the fault in the 16 s from 8.0 s on"),
         (with_breaker(), Verdict.SUPPORTED, "the breaker on orders->payments noticed the fault after 506 ms"),
         (with_breaker(opens_after=3.0, trials=(13.4,)), Verdict.REFUTED, "after 3.01 s (at 11.0 s), later than 2 s"),
         (
@@ -143,10 +143,8 @@ def test_without_requests_there_is_no_error_budget() -> None:
 def test_the_error_budget_that_was_spent() -> None:
     history = failing((8.0, 9.0)).build()
     kept = Recovery(within=3.0, objective=0.95).judge(history)
-    assert (kept.verdict, "80 of 2640 requests failed: 60.6% of the error budget of 95%" in kept.because) == (
-        Verdict.SUPPORTED,
-        True,
-    ), kept.because
+    assert kept.verdict is Verdict.SUPPORTED
+    assert "80 of 2640 requests failed from 8.0 s on: 60.6% of the error budget of 95%" in kept.because
     assert Recovery(within=3.0, objective=0.99).judge(history).verdict is Verdict.REFUTED
     assert Recovery(within=3.0, objective=1.0).judge(healthy().build()).verdict is Verdict.SUPPORTED
 
