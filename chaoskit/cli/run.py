@@ -102,7 +102,7 @@ def command(
     except OSError as error:
         hint = "the runs themselves are kept: chaoskit report makes their reports again"
         raise CouldNotRun(f"{error.filename} was not written: {error.strerror}", hint=hint) from error
-    outputs.print_json(suite.finished, suite.failed)
+    outputs.print_json(suite.finished, suite.failed, interrupted=suite.interrupted)
     click.get_current_context().exit(code)
 
 

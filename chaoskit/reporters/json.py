@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, Union
 
-from chaoskit.errors import worst_exit
+from chaoskit.errors import Exit, worst_exit
 from chaoskit.interfaces import Reporter
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.run import Run
@@ -46,19 +46,25 @@ class JsonReporter(Reporter):
         return write_text(folder / self.file, result_text([(run, history)]))
 
 
-def result_text(runs: Sequence[tuple[Run, History]], failed: Sequence[Failure] = ()) -> str:
+def result_text(
+    runs: Sequence[tuple[Run, History]], failed: Sequence[Failure] = (), *, interrupted: bool = False
+) -> str:
     """The document as text, ending with a newline."""
-    return json.dumps(result_document(runs, failed), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    document = result_document(runs, failed, interrupted=interrupted)
+    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def result_document(runs: Sequence[tuple[Run, History]], failed: Sequence[Failure] = ()) -> dict[str, Json]:
-    """All that machines read of these runs, and of what did not come to one. Seconds as numbers; null where there is no
-    finite number."""
-    code = worst_exit([*(exit_code(run) for run, _ in runs), *(one.error.exit_code for one in failed)])
+def result_document(
+    runs: Sequence[tuple[Run, History]], failed: Sequence[Failure] = (), *, interrupted: bool = False
+) -> dict[str, Json]:
+    """All that machines read of these runs, and of what did not come to one; `interrupted` says that others were still
+    to come. Seconds as numbers; null where there is no finite number."""
+    codes = [*(exit_code(run) for run, _ in runs), *(one.error.exit_code for one in failed)]
+    code = worst_exit([*codes, Exit.INTERRUPTED] if interrupted else codes)
     return {
         "format_version": RESULT_VERSION,
         "verdict": verdict_of(code).value,
-        "as_expected": not failed and all(run.as_expected for run, _ in runs),
+        "as_expected": not failed and not interrupted and all(run.as_expected for run, _ in runs),
         "exit_code": int(code),
         "runs": [_run(run, history) for run, history in runs],
         "failed": [_failure(one) for one in failed],

@@ -195,6 +195,21 @@ def test_json_is_the_only_thing_on_standard_output(chaoskit: Callable[..., Said]
     assert "inconclusive" in err
 
 
+@pytest.mark.parametrize(
+    "comes_to", [KeyboardInterrupt(), DeployError("web did not start"), UsageError("no such host")]
+)
+def test_json_says_what_the_exit_code_says(
+    chaoskit: Callable[..., Said], here: Path, runs: Runs, comes_to: BaseException
+) -> None:
+    write(here)
+    runs.comes_to = {"hasty": comes_to}
+    code, out, _ = chaoskit("run", "it.yaml", "--json")
+    document = json.loads(out)
+    assert code == document["exit_code"] != 0
+    assert (document["verdict"], document["as_expected"]) == ("inconclusive", False)
+    assert len(document["runs"]) == 1
+
+
 def test_quiet_is_one_line_for_each_run(chaoskit: Callable[..., Said], here: Path, runs: Runs) -> None:
     write(here)
     runs.comes_to = {"hasty": Verdict.SUPPORTED}

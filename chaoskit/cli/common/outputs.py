@@ -53,12 +53,12 @@ class Outputs:
             else:
                 Path(GITLAB_FILE).write_text(gitlab_text(runs, failed), encoding="utf-8")
 
-    def print_json(self, finished: Sequence[Finished], failed: Sequence[Failure]) -> None:
+    def print_json(self, finished: Sequence[Finished], failed: Sequence[Failure], *, interrupted: bool = False) -> None:
         """The document, where it was asked for."""
         if self.as_json:
             from chaoskit.reporters.json import result_text
 
-            click.echo(result_text(finished, failed), nl=False)
+            click.echo(result_text(finished, failed, interrupted=interrupted), nl=False)
 
     def refused(self, error: ChaoskitError) -> None:
         """Nothing was run: that is what pipelines read then, not what an earlier command left."""
