@@ -105,7 +105,7 @@ def report_html(run: Run, history: History, folder: Path) -> str:
     tabled = shown_names(columns, names, MOST_ROWS)
     numbers = phase_numbers(run, columns, tabled if len(columns.names) > 1 else [])
     edges = edge_rows(run, seen.taps, numbers[""])
-    states = {row.name: row.state for row in edges}
+    states = {f"{row.caller}->{row.callee}": row.state for row in edges}
     looks = hurt_replicas(run, seen.health, seen.events)
     return render(
         "report.html",

@@ -63,7 +63,7 @@ def fault_lanes(faults: Sequence[FaultSpan]) -> list[Lane]:
         said = f"{what}, from {active[0]:.2f} s to {active[1]:.2f} s"
         if fault.undone is None:
             said += " (its undo was not seen)"
-        lanes.append(Lane("fault", what, (Segment(*active, "fault", what, said),), said))
+        lanes.append(Lane("fault", what, (Segment(*active, "fault", fault.says or fault.kind, said),), said))
     return lanes
 
 

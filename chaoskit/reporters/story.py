@@ -251,8 +251,8 @@ class Distribution:
         return [Tick(share / self.top * 100, f"{share:g}%") for share in ticks(0.0, self.top, 4)]
 
 
-NARROW = 18.0
-"""Percent of a narrow axis that a label takes."""
+WIDE, NARROW = 12.5, 18.0
+"""Percent of an axis that a label takes, on a desk and on a phone."""
 _STEP = 10
 """Buckets of 1% that make one step of the picture."""
 
@@ -309,12 +309,18 @@ def _log_ticks(start: float, end: float) -> list[Tick]:
     values = [mark * 10.0**power for power in range(-4, 9) for mark in marks]
     placed = [(value, (100 * math.log10(value) - start) / (end - start) * 100) for value in values]
     placed = [(value, place) for value, place in placed if 0 <= place <= 100]
-    # On a narrow screen the last one, so that the slowest can be read, and what has room before it.
-    kept: list[float] = []
-    for _, place in [*placed[-1:], *sorted(placed, key=lambda one: f"{one[0]:e}"[0] != "1")]:
-        if all(abs(place - other) >= NARROW for other in kept):
-            kept.append(place)
-    return [Tick(place, duration_text(value / 1e3), place not in kept) for value, place in placed]
+    wide = _spread(placed, WIDE)
+    narrow = _spread(wide, NARROW)
+    return [Tick(place, duration_text(value / 1e3), (value, place) not in narrow) for value, place in wide]
+
+
+def _spread(placed: Sequence[tuple[float, float]], room: float) -> list[tuple[float, float]]:
+    """Of (value, place) the last, so that the slowest can be read, and what has room beside it, powers of ten first."""
+    kept: list[tuple[float, float]] = []
+    for one in [*placed[-1:], *sorted(placed, key=lambda one: f"{one[0]:e}"[0] != "1")]:
+        if all(abs(one[1] - other[1]) >= room for other in kept):
+            kept.append(one)
+    return sorted(kept)
 
 
 # ------------------------------------------------------------------------------------------------ edges
@@ -324,7 +330,8 @@ def _log_ticks(start: float, end: float) -> list[Tick]:
 class EdgeRow:
     """One edge in the table: (phase, calls a second, p95, share that failed) and what became of it."""
 
-    name: str
+    caller: str
+    callee: str
     protocol: str
     state: EdgeState
     phases: tuple[tuple[str, str, str, str], ...]
@@ -390,7 +397,7 @@ def edge_rows(run: Run, taps: Mapping[str, Sequence[TapSlot]], load: Sequence[Ph
             (phase.value, measure_text(one.started / one.seconds, "1/s"), measure_text(one.p95, "s"), _bad_text(one))
             for phase, one in calls.items()
         )
-        rows.append(EdgeRow(edge.name, edge.protocol, _state(edge.name in broken, calls), cells))
+        rows.append(EdgeRow(edge.caller, edge.callee, edge.protocol, _state(edge.name in broken, calls), cells))
     return rows
 
 

@@ -15,7 +15,9 @@ from chaoskit.model.history import History, Phase
 from chaoskit.model.observation import BreakerChange, Event, LoadSlot, TapSlot
 from chaoskit.model.undo import Undo
 from chaoskit.model.verdict import Finding, Verdict
+from chaoskit.reporters.columns import LoadColumns
 from chaoskit.reporters.html import HtmlReporter, report_html
+from chaoskit.reporters.story import distribution_of
 from chaoskit.reporters.timeline import bin_edges
 from tests.reporters.runs import SHOP, WINDOWS, load_slots, shop_history, shop_run
 
@@ -60,11 +62,11 @@ def test_an_unexpected_answer_is_a_failure_on_the_users_edge_which_no_tap_can_kn
     taps = [seen for seen in shop_history().observations if isinstance(seen, TapSlot)]
     history = History([*load_slots(requests), *taps], SHOP, WINDOWS, shop_history().faults)
     page = report_html(shop_run(history), history, tmp_path)
-    row = text_of(page[page.index('<th scope="row">load-&gt;gateway') :].partition("</tr>")[0])
-    assert row.startswith("load->gateway hurt")
+    row = text_of(page[page.index('<th scope="row"><span class="nowrap">load-&gt;') :].partition("</tr>")[0])
+    assert row.startswith("load-> gateway hurt")
     assert [word for word in row.split() if word.endswith("%")] == ["0%", "100%", "0%"]
     assert re.search(r'class="note hurt"[^>]*>100% failed<', page)
-    assert re.search(r"gateway->orders fine( [\d.]+(/s|%| m?s| µs))+ ", text_of(page))
+    assert re.search(r"gateway-> orders fine( [\d.]+(/s|%| m?s| µs))+ ", text_of(page))
     assert "What failed on the users' edge ( load->gateway ) the load says" in text_of(page)
 
 
@@ -95,6 +97,17 @@ def test_what_was_broken_reads_as_a_sentence_and_the_colours_of_breakers_have_wo
     text = text_of(report_html(shop_run(history), history, tmp_path))
     assert "Broken orders->payments : latency +50 ms, from 8 s to 18.01 s" in text
     assert "Circuit breakers closed half-open open orders->payments" in text
+
+
+@pytest.mark.parametrize("slowest", [0.12, 0.3, 1.6, 4.0, 30.0, 700.0])
+def test_the_scale_of_a_distribution_names_its_slow_end_and_no_two_labels_meet(slowest, tmp_path):
+    columns = LoadColumns([(0.0, slot) for slot in load_slots([("a", 0.0, 0.1, ""), ("a", 0.0, slowest, "")])])
+    made = distribution_of("", ["fault"], columns, np.zeros(len(columns.at), dtype=np.int64))
+    for some, room in ((made.x_ticks, 12), ([tick for tick in made.x_ticks if not tick.minor], 17)):
+        places = [tick.place for tick in some]
+        assert len(places) >= 2
+        assert places[-1] == made.x_ticks[-1].place > 70
+        assert min(np.diff(places)) > room
 
 
 def test_nothing_is_fetched_and_nothing_foreign_may_run(tmp_path):
