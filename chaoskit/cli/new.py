@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaoskit.errors import UsageError
+from chaoskit.errors import FileError, UsageError
 
 if TYPE_CHECKING:
     from chaoskit.cli.common.drafts import ServiceDraft
@@ -159,13 +159,21 @@ def requests(from_openapi: Path | None, from_har: Path | None, from_curl: str | 
     given = [source for source in (from_openapi, from_har, from_curl) if source is not None]
     if len(given) != 1:
         raise UsageError("expected one of --from-openapi, --from-har and --from-curl")
-    if from_openapi is not None:
-        found = importers.from_openapi(_openapi(from_openapi))
-    elif from_har is not None:
-        found = importers.from_har(from_har.read_text(encoding="utf-8", errors="replace"))
-    else:
-        text = sys.stdin.read() if from_curl == "-" else from_curl or ""
-        found = [importers.from_curl(line) for line in text.splitlines() if line.strip()]
+    try:
+        if from_openapi is not None:
+            found = importers.from_openapi(_openapi(from_openapi))
+        elif from_har is not None:
+            found = importers.from_har(from_har.read_text(encoding="utf-8", errors="replace"))
+        else:
+            text = (sys.stdin.read() if from_curl == "-" else from_curl or "").replace("\\\n", " ")
+            found = [importers.from_curl(line) for line in text.splitlines() if line.strip()]
+    except FileError:
+        raise  # it says where
+    except UsageError as error:
+        file = from_openapi or from_har
+        raise UsageError(f"{file}: {error.message}" if file else error.message, hint=error.hint) from error
+    if not found:
+        raise UsageError("expected curl commands on standard input")
     click.echo("requests:\n" + yaml_requests(found, indent=2), nl=False)
 
 
@@ -251,8 +259,8 @@ def _openapi(file: Path) -> object:
         return read(file).data
     try:
         return json.loads(file.read_bytes())
-    except ValueError as error:
-        raise UsageError(f"{file} is not valid JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"this is not valid JSON: {error}") from None
 
 
 def _value(text: str) -> object:

@@ -155,6 +155,8 @@ def test_requests_come_from_openapi_har_and_curl(chaoskit: Callable[..., Said], 
         assert read_text(out, "x.yaml").data["requests"][0]["path"].startswith("/orders/")
     code, out, _ = chaoskit("new", "requests", "--from-curl", "-", typed="curl http://x/a\n\ncurl -X POST http://x/b\n")
     assert [request["path"] for request in read_text(out, "x.yaml").data["requests"]] == ["/a", "/b"]
+    code, out, _ = chaoskit("new", "requests", "--from-curl", "-", typed="curl http://x/a \\\n  -X POST\n")
+    assert [request["method"] for request in read_text(out, "x.yaml").data["requests"]] == ["POST"]
 
 
 @pytest.mark.parametrize("flags", [(), ("--from-curl", "curl x", "--from-har", "x.har"), ("--from-curl", "wget x")])
@@ -163,6 +165,31 @@ def test_requests_from_nowhere_are_refused(chaoskit: Callable[..., Said], here: 
     assert chaoskit("new", "requests", *flags).code == 2
 
 
-def test_an_openapi_document_that_is_none_is_refused(chaoskit: Callable[..., Said], here: Path) -> None:
-    (here / "x.json").write_text("{")
-    assert "not valid JSON" in chaoskit("new", "requests", "--from-openapi", "x.json").err
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "x.json: this is not valid JSON"),
+        ("[" * 100_000, "x.json: this is not valid JSON"),
+        ("{}", "x.json: this is no OpenAPI document"),
+        (
+            '{"paths": {"/": {"get": {"responses": [1]}}}}',
+            "x.json: expected keys with values in the responses of GET /",
+        ),
+    ],
+)
+def test_an_openapi_document_that_is_none_is_refused(
+    chaoskit: Callable[..., Said], here: Path, text: str, message: str
+) -> None:
+    (here / "x.json").write_text(text)
+    code, _, err = chaoskit("new", "requests", "--from-openapi", "x.json")
+    assert code == 2
+    assert message in err
+
+
+def test_a_har_file_that_is_none_is_refused_by_its_name(chaoskit: Callable[..., Said], here: Path) -> None:
+    (here / "x.har").write_text("{}")
+    assert "x.har: this is no HAR file" in chaoskit("new", "requests", "--from-har", "x.har").err
+
+
+def test_no_curl_command_at_all_is_refused(chaoskit: Callable[..., Said]) -> None:
+    assert chaoskit("new", "requests", "--from-curl", "-", typed="\n").code == 2

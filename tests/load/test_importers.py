@@ -85,6 +85,86 @@ def test_a_schema_that_contains_itself_ends() -> None:
     assert from_openapi(document)[0]["json"]
 
 
+def operation(what: dict[str, Any], **document: Any) -> dict[str, Any]:
+    """The one request of a document with this operation."""
+    (found,) = sendable(from_openapi({"paths": {"/t": {"post": what}, "x-more": "text"}, **document}))
+    return found
+
+
+FORM = "application/x-www-form-urlencoded"
+FIELDS = {
+    "type": "object",
+    "required": ["user", "n"],
+    "properties": {"user": {"example": "a b"}, "n": {"type": "integer"}, "more": {}},
+}
+BODIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a form": ({FORM: {"schema": FIELDS}}, {"headers": {"Content-Type": FORM}, "body": "user=a+b&n=1"}),
+    "JSON of its own kind": (
+        {"application/vnd.api+json": {"example": [1]}},
+        {"headers": {"Content-Type": "application/vnd.api+json"}, "json": [1]},
+    ),
+    "JSON before a form": ({FORM: {"schema": FIELDS}, "application/json": {"example": 1}}, {"json": 1}),
+    "a text": (
+        {"text/plain": {"schema": {"type": "string"}}},
+        {"headers": {"Content-Type": "text/plain"}, "body": "text"},
+    ),
+    "a file": ({"application/octet-stream": {}}, {}),
+    "nothing": ({}, {}),
+}
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_body_is_sent_as_what_it_is(kind: str) -> None:
+    content, sent = BODIES[kind]
+    found = operation({"requestBody": {"content": content}})
+    assert found == {"name": "POST /t", "method": "POST", "path": "/t", **sent}
+
+
+def test_swaggers_form_is_one_too() -> None:
+    fields = [{"in": "formData", "name": name, "required": name != "c", "type": "string"} for name in "abc"]
+    found = operation({"parameters": fields})
+    assert (found["body"], found["headers"]) == ("a=text&b=text", {"Content-Type": FORM})
+
+
+@pytest.mark.parametrize(
+    ("place", "key"),
+    [
+        ("query", {"path": "/t?q=1&a%20key=${env.API_KEY}"}),
+        ("header", {"headers": {"a key": "${env.API_KEY}"}}),
+        ("cookie", {"headers": {"Cookie": "a key=${env.API_KEY}"}}),
+    ],
+)
+def test_a_key_goes_where_it_is_looked_for(place: str, key: dict[str, Any]) -> None:
+    scheme = {"type": "apiKey", "in": place, "name": "a key"}
+    document = {"security": [{"k": []}], "components": {"securitySchemes": {"k": scheme}}}
+    query = [{"name": "q", "in": "query", "required": True, "example": 1}] if place == "query" else []
+    (found,) = from_openapi({"paths": {"/t": {"post": {"parameters": query}}}, **document})
+    assert found == {"name": "POST /t", "method": "POST", "path": "/t", **key}
+
+
+def test_what_is_null_is_not_there() -> None:
+    keys = ("parameters", "requestBody", "responses", "security")
+    assert operation(dict.fromkeys(keys), components=None) == operation({})
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        {"parameters": {}},
+        {"responses": [200]},
+        {"requestBody": {"content": [1]}},
+        {"requestBody": {"content": {"application/json": {"schema": {"type": "object", "properties": ["a"]}}}}},
+        {"security": "k"},
+        "nonsense",
+    ],
+)
+def test_parts_of_the_wrong_shape_are_told(what: Any) -> None:
+    with pytest.raises(UsageError, match="expected"):
+        operation(what)
+    with pytest.raises(UsageError, match="is no URL"):
+        operation({}, servers=[{"url": "http://[x"}])
+
+
 @pytest.mark.parametrize("document", [None, [], {}, {"paths": {}}, {"paths": {"/": {}}}])
 def test_what_is_no_openapi_document_is_refused(document: object) -> None:
     with pytest.raises(UsageError):
@@ -121,7 +201,31 @@ def test_a_har_file_becomes_its_requests() -> None:
     assert len(requests) == 3
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"log": {"entries": []}}', '{"log": {"entries": [1]}}'])
+def test_the_fields_of_a_recorded_form_are_its_body() -> None:
+    post = {"mimeType": FORM, "params": [{"name": "a", "value": "1 2"}, {"name": "b", "value": "3"}]}
+    request = {"method": "POST", "url": "http://x/", "postData": post}
+    (found,) = sendable(from_har(json.dumps({"log": {"entries": [{"request": request}]}})))
+    assert (found["body"], found["headers"]) == ("a=1+2&b=3", {"Content-Type": FORM})
+
+
+@pytest.mark.parametrize("request_", [{"url": "http://[x"}, {"headers": ["a"]}, {"headers": {}}, {"postData": [1]}])
+def test_a_recorded_request_of_the_wrong_shape_is_told(request_: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        from_har(json.dumps({"log": {"entries": [{"request": {"url": "http://x/", **request_}}]}}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"log": {"entries": [{"request": {}, "response": 1}]}}',
+        '{"log": {"entries": []}}',
+        '{"log": {"entries": [1]}}',
+    ],
+)
 def test_what_is_no_har_file_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
         from_har(text)
@@ -146,6 +250,31 @@ CURLS: dict[str, dict[str, Any]] = {
         "timeout": "2s",
     },
     "curl -G --url=http://a/s -d q=1 -d r=2": {"name": "GET /s", "path": "/s?q=1&r=2"},
+    "curl http://a/ -H 'Content-Type: application/vnd.api+json' -d '{\"a\": 1}'": {
+        "name": "POST /",
+        "method": "POST",
+        "path": "/",
+        "headers": {"Content-Type": "application/vnd.api+json"},
+        "json": {"a": 1},
+    },
+    "curl http://a/ --data-urlencode 'q=a b&c=d' --data-urlencode '=x y' --data-urlencode 'a/b' --data-raw '@c'": {
+        "name": "POST /",
+        "method": "POST",
+        "path": "/",
+        "headers": {"Content-Type": "application/x-www-form-urlencoded"},
+        "body": "q=a%20b%26c%3Dd&x%20y&a%2Fb&@c",
+    },
+    "curl http://a/ -b sid=1 -m 0.00001": {
+        "name": "GET /",
+        "path": "/",
+        "headers": {"Cookie": "${env.COOKIE}"},
+        "timeout": "0.00001s",
+    },
+    "curl http://a/ -H 'cookie: sid=1' -H 'Accept:'": {
+        "name": "GET /",
+        "path": "/",
+        "headers": {"Cookie": "${env.COOKIE}"},
+    },
     "curl -I http://a": {"name": "HEAD /", "method": "HEAD", "path": "/"},
     "curl \\\n http://a/x \\\n --compressed": {"name": "GET /x", "path": "/x"},
 }
@@ -158,8 +287,16 @@ def test_a_curl_command_becomes_its_request(command: str) -> None:
     sendable([request])
 
 
+FILES = ["-d a=1 -d @f", "--data-binary @f", "--json @f", "--data-urlencode a@f", "-H @f", "-b f"]
+NONSENSE = ["-m abc", "-m 0", "-m nan", "-X 'a b'"]
+
+
 @pytest.mark.parametrize(
-    "command", ["", "wget x", "curl", "curl a b", "curl 'x", "curl -F a=@b http://x", "curl -d @file http://x"]
+    "command",
+    [
+        *("", "wget x", "curl", "curl a b", "curl 'x", "curl -F a=@b http://x", "curl -d @file http://x"),
+        *("curl 'http://[::1/x'", *(f"curl http://x/ {options}" for options in [*FILES, *NONSENSE])),
+    ],
 )
 def test_what_cannot_be_said_as_a_request_is_refused(command: str) -> None:
     with pytest.raises(UsageError):
