@@ -9,8 +9,9 @@ import csv
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from pydantic import JsonValue
 
@@ -178,14 +179,10 @@ class _Builder:
         path = Path(self.file(feed.csv or feed.jsonl or ""))
         if path.stat().st_size > _DATA_LIMIT:
             raise UsageError(f"{path} (data {name}) is larger than {_DATA_LIMIT >> 20} MiB")
-        rows: list[JSON] = []
         try:
             with path.open(encoding="utf-8-sig", newline="") as file:
-                if feed.csv:
-                    rows += [dict(row) for row in csv.DictReader(file, strict=True)]
-                else:
-                    rows += [json.loads(line) for line in file if line.strip()]
-        except (ValueError, csv.Error) as error:
+                rows = list(_csv_rows(file) if feed.csv else _json_rows(file))
+        except ValueError as error:
             raise UsageError(f"{path} (data {name}) cannot be read: {error}") from error
         wanted = {part.partition(".")[2] for part in self._used() if part.partition(".")[0] == name} - {""}
         wanted |= {feed.column} if feed.column else set()
@@ -209,6 +206,36 @@ class _Builder:
         if not found.is_file():
             raise UsageError(f"the load names a file that is not there: {found}")
         return str(found)
+
+
+def _csv_rows(file: TextIO) -> Iterator[JSON]:
+    """Raises ValueError with the line that is wrong."""
+    reader = csv.DictReader(file, strict=True)
+    try:
+        for row in reader:
+            if None in row:
+                raise ValueError(f"line {reader.line_num}: more fields than the first line has")
+            yield {column: value for column, value in row.items() if value is not None}
+    except csv.Error as error:
+        raise ValueError(f"after line {reader.line_num}: {error}") from error
+
+
+def _json_rows(file: TextIO) -> Iterator[JSON]:
+    """Raises ValueError with the line that is wrong."""
+    for number, line in enumerate(file, start=1):
+        if not line.strip():
+            continue
+        try:
+            row: JSON = json.loads(line)
+            if "\\ud" in line.lower():
+                json.dumps(row, ensure_ascii=False).encode()  # half a pair of surrogates: nothing can carry it
+        except json.JSONDecodeError as error:
+            raise ValueError(f"line {number}: {error.msg} at column {error.colno}") from error
+        except RecursionError as error:
+            raise ValueError(f"line {number}: too many levels") from error
+        except UnicodeEncodeError as error:
+            raise ValueError(f"line {number}: half a pair of surrogates, which is no text") from error
+        yield row
 
 
 def _merged(common: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str]:

@@ -77,8 +77,9 @@ class Written(Described):
 
 
 def regular(value: str) -> str:
+    """A regular expression on the bytes of a body. Raises ValueError."""
     try:
-        re.compile(value)
+        re.compile(value.encode())
     except re.error as error:
         raise ValueError(f"expected a regular expression, not {value!r}: {error}") from None
     return value

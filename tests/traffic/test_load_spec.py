@@ -41,6 +41,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"rate": "5/s", "requests": [{"path": "/${x}"}]}, "uses ${x}, which neither data nor a capture gives"),
     ({"rate": "5/s", "requests": [{"path": "/", "then": [{"path": "/", "weight": 2}]}]}, "neither weight nor once"),
     ({"rate": "5/s", "data": {"x": {}}}, "expected one of csv, jsonl, values"),
+    ({"rate": "5/s", "requests": [{"path": "/", "checks": [{"pattern": "(?u)x"}]}]}, "expected a regular expression"),
     ({"rate": "5/s", "data": {"x": {"range": [5, 1]}}}, "expected the smaller number first"),
     ({"rate": "5/s", "data": {"env": [1]}}, "env is taken"),
     ({"rate": "5/s", "think": "1s"}, "an open load does not wait for answers: think go with users"),
