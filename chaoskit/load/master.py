@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections import Counter
 from typing import Any, Protocol
 
 import gevent
@@ -24,7 +23,7 @@ from chaoskit.load.channel import HEARTBEAT, secure
 from chaoskit.load.clocks import Offset, Ping, clock_id, drifted, offset
 from chaoskit.load.generator import Declared
 from chaoskit.load.locust_users import lead
-from chaoskit.load.losses import unaccounted
+from chaoskit.load.losses import Told, horizon, unaccounted
 from chaoskit.load.plugins import load_listeners, user_classes
 from chaoskit.load.wire import (
     Batch,
@@ -69,7 +68,7 @@ class Upstream(Protocol):
 class _Node:
     """A worker as its master sees it."""
 
-    def __init__(self, client: str, index: int) -> None:
+    def __init__(self, client: str, index: int, told: Told) -> None:
         self.client = client
         self.index = index
         self.source = f"worker.{index + 1}"
@@ -78,8 +77,7 @@ class _Node:
         self.ready = self.drained = self.done = self.lost = False
         self.pongs: Queue[tuple[Ping, str]] = Queue()
         """Answers to pings, each with the boot it came from."""
-        self.told: Counter[tuple[str, float]] = Counter()
-        """Requests reported by (name, slot in which they were planned)."""
+        self.told = told
 
 
 class Master:
@@ -137,7 +135,7 @@ class Master:
             because = f"the load has its {self._plan.workers} workers already"
             self._runner.send_message("chaoskit_refuse", {"because": because}, client_id=client)
             return
-        node = self._nodes[client] = _Node(client, index)
+        node = self._nodes[client] = _Node(client, index, Told(horizon(self._plan)))
         gevent.spawn(self._admit, node)
 
     def _admit(self, node: _Node) -> None:
@@ -223,7 +221,7 @@ class Master:
             if isinstance(report, Batch):
                 for seen in report.observations:
                     if isinstance(seen, LoadSlot):
-                        node.told[seen.name, seen.at] += seen.ok + seen.failed + seen.dropped + seen.unfinished
+                        node.told.add(seen, time.monotonic())
                 self._harness.pass_on(msg.data["frame"])
             elif isinstance(report, Ready):
                 node.ready = True
@@ -278,7 +276,8 @@ class Master:
         if not others:
             self._harness.tell(Failed(because=f"{text}, and it was the last one"))
             return
-        since = time.monotonic() + _TAKEOVER
+        now = time.monotonic()
+        since = now + _TAKEOVER
         for number, share in enumerate(sorted(node.owned)):
             others[number % len(others)].owned.add(share)
         for other in others:
@@ -287,7 +286,7 @@ class Master:
             self._runner.send_message("chaoskit_own", own, client_id=other.client)
         if self._start is not None:
             if self._plan.open:
-                missing = unaccounted(self._plan, self._start, since, node.owned, node.told)
+                missing = unaccounted(self._plan, self._start, now, since, node.owned, node.told)
                 self._emit([msgspec.structs.replace(slot, source=node.source) for slot in missing])
             if not self._plan.locustfile:
                 self._vessels = 0

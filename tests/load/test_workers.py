@@ -14,9 +14,9 @@ import pytest
 from chaoskit.interfaces import Address
 from chaoskit.load.arrivals import arrivals
 from chaoskit.load.driver import LoadDriver
-from chaoskit.load.losses import unaccounted
+from chaoskit.load.losses import Told, horizon, unaccounted
 from chaoskit.load.plan import load_plan
-from chaoskit.load.wire import Start
+from chaoskit.load.wire import LoadPlan, Start
 from chaoskit.model.observation import Event, LoadSlot, Observation
 from chaoskit.traffic import LoadSpec
 from tests.load.conftest import PlainLauncher
@@ -192,12 +192,39 @@ def test_a_worker_with_another_clock_is_in_step(launcher: PlainLauncher, tmp_pat
 def test_what_a_lost_worker_did_not_report_is_dropped_and_nothing_else() -> None:
     spec = LoadSpec.model_validate({"rate": "100/s", "workers": 2, "requests": [{"name": "a", "path": "/"}]})
     plan = load_plan(spec, "http://127.0.0.1:1", seed=1)
-    told: Counter[tuple[str, float]] = Counter()
-    for arrival in arrivals(plan.legs, [1.0]):
-        if arrival.at >= 1.0:
-            break
-        if arrival.number % 2 == 1:
-            told["a", int((50 + arrival.at) * 10 + 1e-6) / 10] += 1
-    slots = list(unaccounted(plan, Start(t0=50.0, duration=10.0), 51.5, {1}, told))
+    told = told_until(plan, 51.0)
+    slots = list(unaccounted(plan, Start(t0=50.0, duration=10.0), 51.2, 51.5, {1}, told))
     assert sum(slot.dropped_below_cap for slot in slots) == 25
     assert {slot.at for slot in slots} == {51.0, 51.1, 51.2, 51.3, 51.4}
+
+
+def told_until(plan: LoadPlan, end: float) -> Told:
+    """What worker 1 of two that began at 50 has told of 100/s planned before `end`, a tenth of a second later."""
+    told = Told(horizon(plan))
+    for arrival in arrivals(plan.legs, [1.0]):
+        if 50 + arrival.at >= end:
+            return told
+        if arrival.number % 2 == 1:
+            at = int((50 + arrival.at) * 10 + 1e-6) / 10
+            told.add(LoadSlot(at=at, ended=at, name="a", ok=1), at + 0.1)
+    return told
+
+
+def test_what_a_worker_told_is_kept_for_as_long_as_it_matters() -> None:
+    spec = LoadSpec.model_validate({"rate": "100/s", "workers": 2, "requests": [{"name": "a", "path": "/"}]})
+    plan = load_plan(spec, "http://127.0.0.1:1", seed=1)
+    assert horizon(plan) > spec.timeout + 10
+    told = told_until(plan, 400.0)
+    assert len(told) < 2 * horizon(plan) * 10 + 10
+    slots = list(unaccounted(plan, Start(t0=50.0, duration=1000.0), 402.0, 402.3, {1}, told))
+    assert {slot.at for slot in slots} == {round(400 + n / 10, 1) for n in range(23)}
+    assert sum(slot.dropped for slot in slots) == 115
+
+
+def test_a_loads_horizon_is_the_longest_that_one_arrival_can_take() -> None:
+    once = {"path": "/", "once": True, "timeout": "3s"}
+    steps = {"path": "/", "timeout": "1s", "then": [{"path": "/", "timeout": "2s"}, {"path": "/", "timeout": "4s"}]}
+    spec = LoadSpec.model_validate({"rate": "1/s", "requests": [once, steps, {"path": "/", "timeout": "5s"}]})
+    alone = LoadSpec.model_validate({"rate": "1/s", "requests": [{"path": "/", "timeout": "1s"}]})
+    where = "http://127.0.0.1:1"
+    assert horizon(load_plan(spec, where, seed=1)) - horizon(load_plan(alone, where, seed=1)) == pytest.approx(9)
