@@ -180,14 +180,16 @@ class Stage:
                 return
             self._lost = f"{part} died: {because}"
         self.recorder.emit(Event(at=time.monotonic(), source="runner", kind="died", text=because, about={"part": part}))
+        if part == "the proxy" and self._mesh is not None:
+            self._mesh.end_hung()
 
     def part_lost(self) -> str:
         """What died, in words; empty while everything of ours is alive."""
         if not self._lost and self.guardian.lost:
             self.lost("the guardian", self.guardian.lost)
         try:
-            if not self._lost and self._mesh is not None and not self._mesh.alive():
-                self.lost("the proxy", "its process ended")
+            if not self._lost and self._mesh is not None and (because := self._mesh.lost()):
+                self.lost("the proxy", because)
         except CouldNotRun as error:  # what the proxy stands in (an engine) is gone
             self.lost("the proxy's place", error.message)
         return self._lost

@@ -118,6 +118,18 @@ class Toxiproxy:
         self.port = port or (443 if parts.scheme == "https" else 80)
         self._local = threading.local()
 
+    def answers(self, within: float) -> bool:
+        """Whether it answers, in so many seconds."""
+        for _ in range(2):  # a connection that was kept may have been closed by the other side since
+            try:
+                self.request("GET", "/version", timeout=(within, within))
+            except Gone:
+                continue
+            except ProxyError:
+                return False
+            return True
+        return False
+
     def version(self) -> str:
         """Raises ProxyError where what answers is no Toxiproxy."""
         answer = self.request("GET", "/version")
@@ -201,7 +213,9 @@ class Toxiproxy:
 
     # -- the wire
 
-    def request(self, method: str, path: str, body: object = None) -> requests.Response:
+    def request(
+        self, method: str, path: str, body: object = None, *, timeout: tuple[float, float] | None = None
+    ) -> requests.Response:
         """One request, with time limits; any answer that is no success is an error."""
         import requests
 
@@ -215,7 +229,7 @@ class Toxiproxy:
                 self.url + path,
                 data=None if body is None else json.dumps(body).encode(),
                 headers=self.headers if body is None else {**self.headers, "Content-Type": "application/json"},
-                timeout=_TIMEOUT,
+                timeout=timeout or _TIMEOUT,
                 allow_redirects=False,
             )
         except requests.ConnectionError as error:

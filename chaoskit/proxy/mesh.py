@@ -7,10 +7,13 @@ caller ─► tap and toxics in one hop ─► callee                          w
 from __future__ import annotations
 
 import secrets
+import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
-from chaoskit.errors import ProxyError, UndoError
+from chaoskit.errors import CouldNotRun, ProxyError, UndoError
 from chaoskit.interfaces import Address, Emit, Launcher, ProxyPlace, UndoOwner
 from chaoskit.model.topology import Edge
 from chaoskit.model.undo import JSON, Undo
@@ -127,6 +130,7 @@ class Mesh:
         self._controls: dict[str, Control] = {}
         self._made: list[Undo] = []
         self._lock = threading.Lock()
+        self._closing = threading.Event()
 
     def start(self) -> None:
         """Start what serves. Raises ProxyError, MissingPart or DeployError."""
@@ -142,6 +146,8 @@ class Mesh:
             self._real = (
                 start_real(self._launcher, self._promise) if placed is None else served_at(placed, "real", self._seed)
             )
+        if self._real is not None:  # those of ours tell ten times a second that they are there, see `taps`
+            threading.Thread(target=self._real.watch, args=(self._closing,), name="toxiproxy", daemon=True).start()
 
     @property
     def served_by(self) -> str:
@@ -220,36 +226,47 @@ class Mesh:
         if failed:
             raise failed[0]
 
-    def alive(self) -> bool:
-        """Whether everything that serves is there."""
-        return all(server.alive() for server in (*self._servers.values(), self._real) if server is not None)
+    def lost(self) -> str:
+        """What became of a server that serves no more, in words; empty while all do. Returns at once."""
+        servers = [server for server in (*self._servers.values(), self._real) if server is not None]
+        return next(filter(None, (server.lost() for server in servers)), "")
+
+    def end_hung(self) -> None:
+        """End those of ours that do not answer: what they held is out then, and its undos need not wait for them."""
+        for server in (*self._servers.values(), self._real):
+            if server is not None and server.hangs():
+                with suppress(CouldNotRun):  # the guardian is gone, or ends everything already
+                    assert server.child is not None, "only our own can be known to hang"
+                    server.child.signal(signal.SIGKILL)
 
     def close(self) -> None:
         """Delete what was made elsewhere, and stop what was started; idempotent."""
+        self._closing.set()
         with self._lock:
             made, self._made = self._made, []
             self._controls.clear()
-        failed: UndoError | None = None
-        for undo in made:
-            if undo.owner == DeleteProxy.kind:
-                failed = self._undo(DeleteProxy, undo) or failed
+        failed = self._undo(DeleteProxy, made)
         for server in (*self._servers.values(), self._real):
             if server is not None and server.child is not None:
                 server.child.stop()
-        for undo in made:
-            if undo.owner == RemoveContainer.kind:
-                failed = self._undo(RemoveContainer, undo) or failed
+        failed = self._undo(RemoveContainer, made) or failed
         if failed is not None:
             raise failed
 
-    def _undo(self, owner: type[UndoOwner], undo: Undo) -> UndoError | None:
-        """What it could not do stays in the journal, and the others are undone all the same."""
-        try:
-            owner.apply_undo(undo, None)
-        except UndoError as error:
-            return error
-        self._done(undo.id)
-        return None
+    def _undo(self, owner: type[UndoOwner], made: Sequence[Undo]) -> UndoError | None:
+        """Those of one owner, all at once: a server that hangs is waited for once, and not once for each edge. What it
+        could not do stays in the journal, and the others are undone all the same."""
+        failed: UndoError | None = None
+        undos = [undo for undo in made if undo.owner == owner.kind]
+        with ThreadPoolExecutor(max_workers=16) as pool:
+            for undo, done in [(undo, pool.submit(owner.apply_undo, undo, None)) for undo in undos]:
+                try:
+                    done.result()
+                except UndoError as error:
+                    failed = error
+                else:
+                    self._done(undo.id)
+        return failed
 
     def _running(self, serving: str) -> Server:
         """One of ours; those beside the first start when the first edge needs them."""

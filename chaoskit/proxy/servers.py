@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -21,6 +22,8 @@ from chaoskit.proxy.undo import container_undo
 __all__ = ["IMAGE", "Server", "served_at", "start_embedded", "start_real"]
 
 _PATIENCE = 10.0
+_EVERY, _ALIVE = 0.4, 1.0
+"""Seconds between two questions whether a server is there, and those that it has for its answer."""
 _PULL = 120.0
 """Seconds for a container, whose image may have to be pulled."""
 _TRIES = 3
@@ -30,30 +33,32 @@ IMAGE = f"ghcr.io/shopify/toxiproxy:{VERSION}"
 class Server:
     """A Toxiproxy that answers. `child` is its process where it is one of ours."""
 
-    __slots__ = ("_answered", "_asked", "child", "client", "says")
+    __slots__ = ("_answers", "child", "client", "says")
 
     def __init__(self, client: Toxiproxy, says: str, child: Child | None = None) -> None:
         self.client = client
         self.says = says
         self.child = child
-        self._asked = 0.0
-        self._answered = True
+        self._answers = True
 
     @property
     def ours(self) -> bool:
         return self.child is not None
 
-    def alive(self) -> bool:
-        """Whether its process runs (somebody else's is asked, at most once a second)."""
-        if self.child is not None:
-            return self.child.poll() is None
-        if time.monotonic() > self._asked + 1.0:
-            try:
-                self.client.version()
-            except ProxyError:
-                self._answered = False
-            self._asked = time.monotonic()
-        return self._answered
+    def lost(self) -> str:
+        """What became of it, in words; empty while it serves. Asks nobody over the network: `watch` does."""
+        if self.child is not None and self.child.poll() is not None:
+            return "its process ended"
+        return "" if self._answers else f"{self.says} does not answer"
+
+    def hangs(self) -> bool:
+        """Whether it is one of ours that runs and does not answer. Waits for its answer."""
+        return self.child is not None and self.child.poll() is None and not self.client.answers(_ALIVE)
+
+    def watch(self, stop: threading.Event) -> None:
+        """Ask it again and again until `stop`; blocks its thread. Who hangs serves no better than who ended."""
+        while not stop.wait(_EVERY):
+            self._answers = self.client.answers(_ALIVE)
 
 
 def start_embedded(launcher: Launcher, seed: int | None) -> Server:

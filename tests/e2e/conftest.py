@@ -44,8 +44,11 @@ class Command:
 
     def in_phase(self, phase: str) -> bool:
         """Whether the history says that a phase has begun."""
-        marks = f'"text":"{phase}"'
-        return any(marks in path.read_text() for path in self.reports.glob("*/*/history.jsonl"))
+        return self.history_says(f'"text":"{phase}"')
+
+    def history_says(self, text: str) -> bool:
+        """Whether some line of a history holds this already."""
+        return any(text in path.read_text() for path in self.reports.glob("*/*/history.jsonl"))
 
     def finish(self, seconds: float = 60.0) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=seconds)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import TINY, Command, document, gone_within, marked_processes
+from tests.requires import requires
 
 pytestmark = pytest.mark.live
 
@@ -98,19 +99,35 @@ def test_sigkill_leaves_nothing_within_five_seconds(chaoskit: Callable[..., Comm
     gone_within(5.0, ids)
 
 
-def test_a_proxy_that_dies_ends_the_run_inconclusive(chaoskit: Callable[..., Command]) -> None:
-    command = chaoskit("run", str(TINY), "--variant", "patient", "--json", "--quiet")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["dies", "hangs"])
+@pytest.mark.parametrize(
+    ("toxiproxy", "program"),
+    [
+        ("embedded", "chaoskit.proxy.server"),
+        pytest.param("real", "toxiproxy-server", marks=requires("toxiproxy")),
+    ],
+)
+def test_a_proxy_that_dies_or_hangs_ends_the_run_inconclusive(
+    chaoskit: Callable[..., Command], toxiproxy: str, program: str, number: int
+) -> None:
+    command = chaoskit("run", str(TINY), "--variant", "patient", "--json", "--quiet", CHAOSKIT_TOXIPROXY=toxiproxy)
     command.wait_for(lambda: command.in_phase("fault"))
     ids = command.run_ids()
-    proxies = [pid for pid in marked_processes(ids) if b"chaoskit.proxy" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    proxies = [pid for pid in marked_processes(ids) if program.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert proxies
     for pid in proxies:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
     killed = time.monotonic()
+    command.wait_for(lambda: command.history_says('"kind":"died"'), 2.0)
+    print(f"noticed after {time.monotonic() - killed:.2f} s")
     code, out, err = command.finish(20.0)
+    took = time.monotonic() - killed
+    print(f"over after {took:.2f} s")
     assert code == 3, out + err
-    assert time.monotonic() - killed < 10.0
     run = document(out)["runs"][0]
     shut = [gate["because"] for gate in run["gates"] if not gate["open"]]
     assert any("proxy died" in because for because in shut), shut
-    gone_within(5.0, ids)
+    assert run["undo_left"] == []
+    assert took < 8.0, "the report is written, too"
+    gone_within(2.0, ids)
+    assert not command.journals()

@@ -151,7 +151,7 @@ def test_calls_cross_it_and_it_says_who_serves(stage: Stage) -> None:
     assert stage.control.listen == stage.listen and stage.control.edge == EDGE
     assert stage.control.served_by == stage.mesh.served_by
     assert stage.mesh.served_by.startswith(("embedded", "toxiproxy 2.12.0 at /", "http://127.0.0.1:"))
-    assert stage.mesh.alive()
+    assert stage.mesh.lost() == ""
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_the_death_of_the_tap_ends_its_stream_with_an_error(stage: Stage) -> Non
     os.kill(stage.launcher.children[0].pid, signal.SIGKILL)
     thread.join(5)
     assert errors and "died" in str(errors[0]) and time.monotonic() - began < 2
-    eventually(lambda: not stage.mesh.alive())
+    eventually(lambda: stage.mesh.lost() == "its process ended")
 
 
 def test_a_tap_that_hangs_counts_as_dead(stage: Stage) -> None:
