@@ -10,6 +10,7 @@ from pydantic import model_validator
 from chaoskit.interfaces import Setting
 from chaoskit.model.breaker_lane import BreakerSpan
 from chaoskit.model.history import History
+from chaoskit.model.observation import prometheus_source
 from chaoskit.model.undo import JSON
 
 __all__ = ["ToldBy"]
@@ -48,7 +49,7 @@ class ToldBy(Setting):
 
     def said(self, history: History, caller: str) -> tuple[BreakerSpan, ...]:
         """The states that it told, each until it told another."""
-        source = "prometheus" if self.query else caller
+        source = prometheus_source(self.server) if self.query else caller
         points = [
             point
             for point in history.metric(self.query or self.metric)

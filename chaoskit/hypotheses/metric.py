@@ -10,7 +10,7 @@ from typing import ClassVar
 from pydantic import field_validator, model_validator
 
 from chaoskit.hypotheses.claim import Part, finding, unknown_service
-from chaoskit.hypotheses.series import Across, Reads, Sample, Series, combined, gaps, series_in, taken
+from chaoskit.hypotheses.series import FEWEST, Across, Reads, Sample, Series, combined, gaps, series_in, taken
 from chaoskit.hypotheses.words import amount, moment
 from chaoskit.interfaces import Hypothesis
 from chaoskit.model.history import History, Phase, Span
@@ -82,10 +82,11 @@ class MetricClaim(Hypothesis):
         if not spans:
             return [Part(Verdict.INCONCLUSIVE, f"{self._what()}: the run never reached {phase}", phase=str(phase))]
         series = combined(self.series(history, phase), self.across)
-        if not any(one.samples for one in series):
+        there = [one for one in series if one.samples or (one.known and not one.meant)]
+        if not there:
             because = f"{self._what()} had no sample in {phase}{why_none(history)}"
             return [Part(Verdict.INCONCLUSIVE, because, phase=str(phase), evidence=tuple(spans))]
-        return [self._bound(history, phase, one, spans) for one in series if one.samples]
+        return [self._bound(history, phase, one, spans) for one in there]
 
     def _bound(self, history: History, phase: Phase, one: Series, spans: Sequence[Span]) -> Part:
         what = f"{self._what()} of {one.name}" if one.name else self._what()
@@ -96,6 +97,9 @@ class MetricClaim(Hypothesis):
             lost = f"{amount(gone, 's')} of {amount(total, 's')} in {phase}"
             because = f"{what} was gone for {lost}{why_none(history)}"
             return Part(Verdict.INCONCLUSIVE, because, None, "", None, str(phase), len(one.samples), tuple(missing))
+        if len(one.samples) < FEWEST:
+            because = f"{what} has {len(one.samples)} samples in {phase}: it takes {FEWEST}"
+            return Part(Verdict.INCONCLUSIVE, because, None, "", None, str(phase), len(one.samples), tuple(spans))
         upper = self.max is not None
         seen = taken(one.samples, self.take or ("max" if upper else "min"))
         if self.max is not None and self.min is not None and not self.take and seen.value <= self.max:
@@ -133,7 +137,8 @@ class Metric(MetricClaim):
     """A metric that a service exports stays within its bounds.
 
     What it measures: samples that were scraped from the service's own `/metrics` (once a second), each series by
-    itself unless `across` says otherwise. Samples that are no number are left out.
+    itself unless `across` says otherwise. Samples that are no number are left out. A counter that is not on a page yet
+    that has others of its name is 0 there.
 
     Formula:
         rate     = (value − value before) ÷ seconds between them; after a fall: value ÷ seconds
@@ -146,7 +151,8 @@ class Metric(MetricClaim):
         {kind: metric, metric: shop_requests_total, labels: {status: "500"}, reads: increase, across: sum, max: 0}
 
     Limits: what happens between two scrapes is not seen. A series that is gone for more than half of the phase tells
-    nothing. PromQL takes a Prometheus: see the kind `prometheus`.
+    nothing (where it was there before, and no fault acts on its replica), nor do fewer than 3 samples. PromQL takes a
+    Prometheus: see the kind `prometheus`.
     """
 
     kind: ClassVar[str] = "metric"

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from chaoskit.hypotheses.metric import MetricClaim
 from chaoskit.hypotheses.series import Series, series_in
 from chaoskit.model.history import History, Phase
+from chaoskit.model.observation import prometheus_source
 from chaoskit.model.topology import Topology
 from chaoskit.model.undo import JSON
 
@@ -18,8 +19,9 @@ class Prometheus(MetricClaim):
     """A PromQL query stays within its bounds.
 
     What it measures: the query's answers, asked once a second while the run goes on. A scalar or a vector of one is
-    one series; of a vector with several, `each` series must hold unless `across` says otherwise (series are told apart
-    by their labels, as PromQL matches them).
+    one series; of a vector with several, `each` series must hold unless `across` says otherwise. Series are told apart
+    by all of their labels but the name. Within the query PromQL's own rules match vectors: both sides of an operator
+    need the same labels, or `on (…)`, `ignoring (…)` and `group_left` say which count; what has no partner falls out.
 
     Formula:
         max, min, mean, last or pq of the answers over the phase  ≤ max, ≥ min
@@ -30,7 +32,8 @@ class Prometheus(MetricClaim):
 
     Limits: a Prometheus knows what it scraped (once a second from a `provides: prometheus`), and `rate(…[5s])` lags by
     as much as its window: give it a phase that is longer. One that is slow or down leaves gaps; more than half of a
-    phase without an answer is inconclusive.
+    phase without an answer is inconclusive, and so is a series that was there before and is in the phase no more: a
+    query with a filter (`… > 5`) wants `or vector(0)`.
     """
 
     kind: ClassVar[str] = "prometheus"
@@ -53,10 +56,9 @@ class Prometheus(MetricClaim):
         return [("prometheus", {"server": self.server, "queries": [self.query], "ask": self.ask})]
 
     def series(self, history: History, phase: Phase) -> list[Series]:
-        return [
-            one._replace(name=one.name.removeprefix("prometheus"))
-            for one in series_in(history, self.query, phase, source="prometheus", labels={}, reads=self.reads)
-        ]
+        source = prometheus_source(self.server, self.ask)
+        found = series_in(history, self.query, phase, source=source, labels={}, reads=self.reads, born_at_zero=False)
+        return [one._replace(name=one.name.removeprefix(source)) for one in found]
 
 
 def unknown_server(server: str, topology: Topology) -> list[tuple[str, str]]:

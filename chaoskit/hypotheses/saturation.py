@@ -9,8 +9,8 @@ from pydantic import Field, model_validator
 
 from chaoskit.hypotheses.bulkhead import in_flight
 from chaoskit.hypotheses.claim import Part, finding, unknown_edge, unknown_service
-from chaoskit.hypotheses.series import Sample, gaps, series_in, taken
-from chaoskit.hypotheses.words import amount, moment, share_text
+from chaoskit.hypotheses.series import FEWEST, Sample, gaps, series_in, taken
+from chaoskit.hypotheses.words import amount, joined, moment, share_text
 from chaoskit.interfaces import Hypothesis
 from chaoskit.model.history import History, Phase
 from chaoskit.model.topology import Topology
@@ -34,7 +34,8 @@ class Saturation(Hypothesis):
         {kind: saturation, edge: orders->postgres, capacity: 16, max: 90%}
 
     Limits: a metric is read once a second, and what is full for less may go unseen; an edge is seen at every call. A
-    series that is gone for more than half of the phase, or an edge without a call, is inconclusive.
+    series that is gone for more than half of the phase (and no fault acts on its replica), one with fewer than 3
+    samples, or an edge without a call, is inconclusive.
     """
 
     kind: ClassVar[str] = "saturation"
@@ -78,7 +79,11 @@ class Saturation(Hypothesis):
         else:
             found = series_in(history, self.metric, phase, source=self.service, labels=self.labels)
             total = sum(end - start for start, end in spans)
-            there = [one for one in found if sum(b - a for a, b in gaps(one, spans)) <= total / 2]
+            gone = [one for one in found if sum(b - a for a, b in gaps(one, spans)) > total / 2]
+            if missing := [one.name for one in gone if one.known and not one.meant]:
+                because = f"{self.metric} of {joined(missing)} was gone for most of {phase}"
+                return [Part(Verdict.INCONCLUSIVE, because, phase=str(phase), evidence=tuple(spans))]
+            there = [one for one in found if one not in gone and len(one.samples) >= FEWEST]
             used = [(f"{self.metric} of {one.name}", one.samples) for one in there]
         parts = [self._part(history, phase, what, samples) for what, samples in used if samples]
         if parts:

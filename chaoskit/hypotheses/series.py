@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Literal, NamedTuple
 
 from chaoskit.model.history import History, Phase, Span
-from chaoskit.model.observation import MetricPoint
+from chaoskit.model.observation import PAGE_READ, MetricPoint
 
-__all__ = ["Across", "Reads", "Sample", "Series", "combined", "gaps", "series_in", "taken"]
+__all__ = ["FEWEST", "Across", "Reads", "Sample", "Series", "combined", "gaps", "series_in", "taken"]
 
 Reads = Literal["value", "rate", "increase"]
 Across = Literal["each", "sum", "max", "min"]
 
+FEWEST = 3
+"""Samples of a series in a phase below which it tells nothing."""
 _STALE = 3.0
 """A sample stands for this many of its usual distances; after that the series is gone."""
 
@@ -33,39 +35,73 @@ class Series(NamedTuple):
     samples: list[Sample]
     usual: float
     """Usual distance of two samples in the whole run, in seconds."""
+    known: bool = False
+    """Whether it was there before the phase."""
+    meant: bool = False
+    """Whether a fault acts on its replica, and may be why it is gone."""
 
 
 def series_in(
-    history: History, name: str, phase: Phase, *, source: str = "", labels: Mapping[str, str], reads: Reads = "value"
-) -> list[Series]:
-    """The series of a metric in a phase. Of counters a rate needs the sample before, which may lie before the phase."""
+    history: History, name: str, phase: Phase, *, source: str = "", labels: Mapping[str, str], reads: Reads = "value",
+    born_at_zero: bool = True,
+) -> list[Series]:  # fmt: skip
+    """The series of a metric in a phase. Of counters a rate needs the sample before, which may lie before the phase.
+
+    A counter is exported from its first event on: on a page with other series of its name it was 0 until then
+    (`born_at_zero`), also where that event never came.
+    """
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[MetricPoint]] = {}
     sources = set(history.topology.select_replicas(source)) if _is_service(history, source) else {source}
     for point in history.metric(name):
         if (not source or point.source in sources) and labels.items() <= point.labels.items():
             groups.setdefault((point.source, tuple(sorted(point.labels.items()))), []).append(point)
+    pages = _pages(history, name, sources if source else None, labels) if born_at_zero and reads != "value" else {}
+    for replica in pages.keys() - {replica for replica, _ in groups}:
+        groups[replica, ()] = []
     found = []
+    spans = history.windows.get(phase, [])
+    meant = {name for fault in history.faults for name in fault.replicas}
     for (replica, own), points in groups.items():
         numbers = [Sample(point.at, point.value) for point in points if math.isfinite(point.value)]
+        first = points[0].at if points else math.inf
+        numbers = [Sample(at, 0.0) for at in pages.get(replica, ()) if at < first] + numbers
         usual = median([b.at - a.at for a, b in pairwise(numbers)]) if len(numbers) > 1 else 1.0
+        known = bool(numbers) and bool(spans) and numbers[0].at < spans[0][0]
         numbers = _changes(numbers, reads) if reads != "value" else numbers
-        inside = [one for one in numbers if _inside(one.at, history.windows.get(phase, []))]
+        inside = [one for one in numbers if _inside(one.at, spans)]
         text = ", ".join(f'{key}="{value}"' for key, value in own if key not in labels)
-        found.append(Series(f"{replica}{{{text}}}" if text else replica, inside, usual))
+        found.append(Series(f"{replica}{{{text}}}" if text else replica, inside, usual, known, replica in meant))
     return found
 
 
+def _pages(
+    history: History, name: str, sources: Collection[str] | None, labels: Mapping[str, str]
+) -> dict[str, list[float]]:
+    """When each replica's page was read that has series of this name with these labels, whatever their values (without
+    one a slip in a name would read as 0)."""
+    found: dict[str, dict[float, None]] = {}
+    for point in history.metric(name):
+        if (sources is None or point.source in sources) and labels.keys() <= point.labels.keys():
+            found.setdefault(point.source, {})[point.at] = None
+    for point in history.metric(PAGE_READ):
+        if point.source in found:
+            found[point.source][point.at] = None
+    return {replica: sorted(times) for replica, times in found.items()}
+
+
 def combined(series: Sequence[Series], across: Across) -> list[Series]:
-    """Several series as one: at each instant of the one with most samples, of the last value of each."""
+    """Several series as one: at each instant of the one with most samples, of the last value of each. Nothing at an
+    instant at which one that was there is gone, unless a fault may be why."""
     if across == "each" or not series:
         return list(series)
     longest = max(series, key=lambda one: len(one.samples))
     combine: Callable[[Sequence[float]], float] = math.fsum if across == "sum" else max if across == "max" else min
     samples = []
     for at, _ in longest.samples:
-        values = [value for one in series if (value := _last_value(one, at)) is not None]
-        samples.append(Sample(at, combine(values)))
-    return [Series(f"{across} of {len(series)}", samples, longest.usual)]
+        last = [(one, _last_value(one, at)) for one in series]
+        if not any(value is None and _was_there(one, at) and not one.meant for one, value in last):
+            samples.append(Sample(at, combine([value for _, value in last if value is not None])))
+    return [Series(f"{across} of {len(series)}", samples, longest.usual, known=any(one.known for one in series))]
 
 
 def gaps(one: Series, spans: Sequence[Span]) -> list[Span]:
@@ -107,6 +143,10 @@ def _last_value(one: Series, at: float) -> float | None:
     known = [sample for sample in one.samples if sample.at <= at + one.usual / 2]
     last = known[-1] if known else None
     return last.value if last is not None and at - last.at <= _STALE * max(one.usual, 0.1) else None
+
+
+def _was_there(one: Series, at: float) -> bool:
+    return one.known or bool(one.samples and one.samples[0].at <= at)
 
 
 def _inside(at: float, spans: Sequence[Span]) -> bool:

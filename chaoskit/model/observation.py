@@ -13,6 +13,7 @@ from typing import Union
 import msgspec
 
 __all__ = [
+    "PAGE_READ",
     "SLOT",
     "BreakerChange",
     "Event",
@@ -22,9 +23,12 @@ __all__ = [
     "ProbeResult",
     "TapCall",
     "TapSlot",
+    "prometheus_source",
     "slot_start",
 ]
 
+PAGE_READ = "scrape_samples_scraped"
+"""Name of the point that says that a page of metrics was read: how many samples it had."""
 SLOT = 0.1
 """Width of a slot in seconds."""
 
@@ -32,6 +36,12 @@ SLOT = 0.1
 def slot_start(at: float) -> float:
     """Start of the slot that `at` falls into, rounded to the grid (so that equal slots compare equal)."""
     return int(at * 10 + 1e-6 if at >= 0 else at * 10 - 1 + 1e-6) / 10
+
+
+def prometheus_source(server: str, ask: str = "instant") -> str:
+    """`source` of what a Prometheus says: two servers, and two ways of asking, are told apart."""
+    named = "prometheus" if server == "prometheus" else f"prometheus {server}"
+    return named if ask == "instant" else f"{named} ({ask})"
 
 
 class _Observed(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True, gc=False):

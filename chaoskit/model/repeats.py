@@ -39,9 +39,20 @@ class Repeated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def merge_repeats(runs: Sequence[Sequence[Finding]]) -> list[Repeated]:
-    """One entry for each hypothesis, in the order of the first run. `runs` are the findings of each."""
-    names = list(dict.fromkeys(found.hypothesis for findings in runs for found in findings))
-    return [_merged([f for findings in runs for f in findings if f.hypothesis == name]) for name in names]
+    """One entry for each hypothesis, in the order of the first run. `runs` are the findings of each. Claims without a
+    name share that of their kind: they are told apart by their place among them, and by what they claim."""
+    groups: dict[tuple[str, int], list[Finding]] = {}
+    for findings in runs:
+        seen: Counter[str] = Counter()
+        for found in findings:
+            groups.setdefault((found.hypothesis, seen[found.hypothesis]), []).append(found)
+            seen[found.hypothesis] += 1
+    shared = Counter(name for name, _ in groups)
+    return [
+        msgspec.structs.replace(one, hypothesis=f"{name} ({found[0].expected})") if shared[name] > 1 else one
+        for (name, _), found in groups.items()
+        for one in [_merged(found)]
+    ]
 
 
 def _merged(found: Sequence[Finding]) -> Repeated:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from math import isfinite
 
 from chaoskit.model.topology import Topology
 
@@ -96,9 +97,11 @@ def _state(name: str, labels: Mapping[str, str], value: float, help_text: str) -
     """The state that one sample tells; empty where it tells none."""
     lower = name.lower()
     if _OPEN_METRIC.search(lower):
-        return "open" if value else "closed"
+        return "unknown" if not isfinite(value) else "open" if value else "closed"
     if not _STATE_METRIC.search(lower):
         return ""
+    if not isfinite(value):
+        return "unknown"
     if "state" in labels:
         return state_of(labels["state"]) if value == 1 else ""
     return numbered_states(help_text).get(int(value), "closed" if value == 0 else "unknown")

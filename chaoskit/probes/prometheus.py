@@ -11,14 +11,12 @@ from typing import Any, ClassVar, Literal, Protocol
 from pydantic import Field, model_validator
 
 from chaoskit.interfaces import Emit, Probe, System
-from chaoskit.model.observation import Event, MetricPoint
+from chaoskit.model.observation import Event, MetricPoint, prometheus_source
 from chaoskit.model.units import Duration
 from chaoskit.probes.rounds import Look, look_around
 
-__all__ = ["SOURCE", "Prometheus"]
+__all__ = ["Prometheus"]
 
-SOURCE = "prometheus"
-"""`source` of its points; their name is the query as written, or `alert`."""
 _STATES = {"pending": 1.0, "firing": 2.0}
 """Value of an alert's point: 0 is inactive."""
 _CLOCK = "time()"
@@ -39,8 +37,9 @@ class Server(Protocol):
 class Prometheus(Probe):
     """Ask a Prometheus once a second: each query's answer becomes one sample a series, each alert's state one sample.
 
-    An instant query is stamped with the middle of its asking. With `ask: range` Prometheus evaluates on whole seconds
-    of its own clock, which is measured against ours; rounds in which it did not answer are made up for later.
+    Points are named by the query as written, or `alert`. An instant query is stamped with the middle of its asking.
+    With `ask: range` Prometheus evaluates on whole seconds of its own clock, which is measured against ours; rounds in
+    which it did not answer are made up for later.
     """
 
     kind: ClassVar[str] = "prometheus"
@@ -71,10 +70,13 @@ class Prometheus(Probe):
         told = _Once(emit, url)
         looks: dict[str, Look] = {}
         for number, query in enumerate(self.queries):
-            asker = _Ranges(query, emit) if self.ask == "range" else _Instants(query, emit)
+            source = prometheus_source(self.server, self.ask)
+            asker = _Ranges(query, source, emit) if self.ask == "range" else _Instants(query, source, emit)
             looks[f"prometheus-query-{number}"] = self._look(url, asker, told)
         for alert in self.alerts:
-            looks[f"prometheus-alert-{alert}"] = self._look(url, _Alerts(alert, emit), told)
+            looks[f"prometheus-alert-{alert}"] = self._look(
+                url, _Alerts(alert, prometheus_source(self.server), emit), told
+            )
         look_around(looks, self.every, stop)
 
     def _look(self, url: str, asker: _Asker, told: _Once) -> Look:
@@ -114,8 +116,9 @@ class _Asker(Protocol):
 class _Instants:
     """One query, evaluated now."""
 
-    def __init__(self, query: str, emit: Emit) -> None:
+    def __init__(self, query: str, source: str, emit: Emit) -> None:
         self.query = query
+        self.source = source
         self.emit = emit
 
     def ask(self, server: Server) -> Iterator[MetricPoint | Event]:
@@ -123,14 +126,15 @@ class _Instants:
         result = server.custom_query(self.query)
         middle = (sent + time.monotonic()) / 2
         for labels, pairs in _series(result):
-            yield _point(self.query, middle, float(pairs[-1][1]), labels)
+            yield _point(self.source, self.query, middle, float(pairs[-1][1]), labels)
 
 
 class _Ranges:
     """One query on whole seconds of the server's clock, each of them once."""
 
-    def __init__(self, query: str, emit: Emit) -> None:
+    def __init__(self, query: str, source: str, emit: Emit) -> None:
         self.query = query
+        self.source = source
         self.emit = emit
         self._ahead = 0.0
         """The server's wall clock minus our monotonic one."""
@@ -147,7 +151,7 @@ class _Ranges:
         begin, end = (datetime.fromtimestamp(second, UTC) for second in (first, now))
         for labels, pairs in _series(server.custom_query_range(self.query, begin, end, "1s")):
             for stamp, value in pairs:
-                yield _point(self.query, float(stamp) - self._ahead, float(value), labels)
+                yield _point(self.source, self.query, float(stamp) - self._ahead, float(value), labels)
         self._answered_until = now
 
     def _measure(self, server: Server) -> Iterator[Event]:
@@ -170,8 +174,9 @@ class _Ranges:
 class _Alerts:
     """The state of one alert: the worst of its instances."""
 
-    def __init__(self, alert: str, emit: Emit) -> None:
+    def __init__(self, alert: str, source: str, emit: Emit) -> None:
         self.alert = alert
+        self.source = source
         self.emit = emit
 
     def ask(self, server: Server) -> Iterator[MetricPoint | Event]:
@@ -179,7 +184,7 @@ class _Alerts:
         result = server.custom_query(f'ALERTS{{alertname="{self.alert}"}}')
         middle = (sent + time.monotonic()) / 2
         value = max((_STATES.get(labels.get("alertstate", ""), 0.0) for labels, _ in _series(result)), default=0.0)
-        yield _point("alert", middle, value, {"alert": self.alert})
+        yield _point(self.source, "alert", middle, value, {"alert": self.alert})
 
 
 def connect(url: str, timeout: float) -> Server:
@@ -220,5 +225,5 @@ def _series(result: _Result) -> Iterator[tuple[dict[str, str], Sequence[Sequence
         yield labels, one["values"] if "values" in one else [one["value"]]
 
 
-def _point(name: str, at: float, value: float, labels: dict[str, str]) -> MetricPoint:
-    return MetricPoint(at=at, source=SOURCE, name=name, value=value, labels=labels)
+def _point(source: str, name: str, at: float, value: float, labels: dict[str, str]) -> MetricPoint:
+    return MetricPoint(at=at, source=source, name=name, value=value, labels=labels)

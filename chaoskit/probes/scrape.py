@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 from pydantic import Field
 
 from chaoskit.interfaces import Address, Emit, Probe, System
-from chaoskit.model.observation import BreakerChange, Event, MetricPoint
+from chaoskit.model.observation import PAGE_READ, BreakerChange, Event, MetricPoint
 from chaoskit.model.units import Duration
 from chaoskit.probes.asking import ask
 from chaoskit.probes.breakers import BreakerMetrics
@@ -34,7 +34,8 @@ class Scrape(Probe):
     """Read the Prometheus metrics of every service that has some, once a second.
 
     Kept are all samples but those of the language's runtime, `_created` stamps and the buckets of histograms, or those
-    that `only` names; at most `most` of each replica, in the order of its page.
+    that `only` names; at most `most` of each replica, in the order of its page. That a page was read is a point of its
+    own (`scrape_samples_scraped`, Prometheus' name for it).
     """
 
     kind: ClassVar[str] = "scrape"
@@ -90,6 +91,7 @@ class Scrape(Probe):
                     continue
                 kept += 1
                 emit(MetricPoint(at=at, source=replica, name=sample.name, value=sample.value, labels=sample.labels))
+            emit(MetricPoint(at=at, source=replica, name=PAGE_READ, value=float(kept + left_out)))
         except ValueError as error:
             trouble = f"not the text format of Prometheus: {error}"
         if left_out:

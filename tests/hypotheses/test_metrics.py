@@ -193,3 +193,104 @@ def test_alerts_are_judged(claim: Hypothesis, built: HistoryBuilder, verdict: Ve
 def test_claims_that_make_no_sense_are_refused(kind: type[Hypothesis], written: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         kind.model_validate(written)
+
+
+def two(name: str, value: float, *, until: float, source: str = "payments.2") -> HistoryBuilder:
+    """A series of each replica, one of which is gone from `until` on."""
+    built = healthy().metric(name, None, value, source="payments.1")
+    return built.metric(name, (0.0, until), value, source=source)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        Metric(metric="used", max=10),
+        Metric(metric="used", max=100, across="sum"),
+        Metric(metric="used", min=1, across="min"),
+        Saturation(metric="used", capacity=10, max=0.9),
+    ],
+    ids=["each", "sum", "min", "saturation"],
+)
+def test_a_series_that_vanished_is_not_judged_by_those_that_are_left(claim: Hypothesis) -> None:
+    assert claim.judge(two("used", 5.0, until=24.0).build()).verdict is SUPPORTED
+    finding = claim.judge(two("used", 5.0, until=8.0).build())
+    assert (finding.verdict, "was gone for" in finding.because) == (INCONCLUSIVE, True), finding.because
+
+
+def test_a_series_is_meant_to_vanish_with_the_replica_that_a_fault_takes_down() -> None:
+    claim = Metric(metric="used", max=10)
+    assert claim.judge(two("used", 5.0, until=8.0).fault("kill", on="payments.2").build()).verdict is SUPPORTED
+    assert claim.judge(two("used", 5.0, until=8.0).fault("kill", on="payments.1").build()).verdict is INCONCLUSIVE
+
+
+NO_ERRORS = Metric(metric="answers_total", labels={"status": "500"}, reads="increase", across="sum", max=0)
+
+
+def page(*, errors_from: float | None) -> HistoryBuilder:
+    """A page that counts answers, and its first error, if any, at an instant."""
+    built = healthy().metric("scrape_samples_scraped", None, 2.0, source="orders")
+    built.metric("answers_total", None, lambda at: at * 50, source="orders", status="200")
+    return built if errors_from is None else built.metric("answers_total", (errors_from, 24.0), 7.0, status="500")
+
+
+def test_a_counter_that_appears_in_the_fault_has_grown_from_nothing() -> None:
+    finding = NO_ERRORS.judge(page(errors_from=12.0).build())
+    assert finding.verdict is REFUTED
+    assert "increase of answers_total of sum of 1 was 7 in fault" in finding.because
+    assert NO_ERRORS.judge(page(errors_from=3.0).build()).verdict is SUPPORTED, "it grew before the fault"
+
+
+def test_a_counter_that_never_counted_is_0_where_its_page_was_read() -> None:
+    assert NO_ERRORS.judge(page(errors_from=None).build()).verdict is SUPPORTED
+    slip = NO_ERRORS.model_copy(update={"labels": {"stauts": "500"}})
+    assert slip.judge(page(errors_from=None).build()).verdict is INCONCLUSIVE, "no series has such a label"
+
+
+def test_two_samples_tell_nothing() -> None:
+    built = healthy().metric("used", (9.0, 11.0), 5.0).window("fault", (8.5, 11.5))
+    assert "2 samples in fault: it takes 3" in Metric(metric="used", max=10).judge(built.build()).because
+    assert Saturation(metric="used", capacity=10, max=0.9).judge(built.build()).verdict is INCONCLUSIVE
+
+
+def test_two_servers_and_two_ways_of_asking_are_told_apart() -> None:
+    first, second = "http://127.0.0.1:1", "http://127.0.0.1:2"
+    built = healthy().metric("up", None, 1.0, source=f"prometheus {first}")
+    built.metric("up", None, 0.0, source=f"prometheus {second}").metric("up", None, 3.0, source="prometheus (range)")
+    history = built.build()
+    assert Prometheus(query="up", server=first, min=1).judge(history).verdict is SUPPORTED
+    assert Prometheus(query="up", server=second, max=0).judge(history).verdict is SUPPORTED
+    assert Prometheus(query="up", ask="range", min=3).judge(history).verdict is SUPPORTED
+    assert Prometheus(query="up", min=1).judge(history).verdict is INCONCLUSIVE
+
+
+def told(*spans: tuple[float, float], fires: tuple[float, float] = (99.0, 99.0)) -> HistoryBuilder:
+    """A Prometheus that answered in these spans alone."""
+    built = HistoryBuilder().fault("partition", on=EDGE)
+    for span in spans:
+        state = lambda at: 2.0 if fires[0] <= at < fires[1] else 0.0  # noqa: E731 - one line
+        built.metric("alert", span, state, source="prometheus", alert="Down")
+    return built
+
+
+@pytest.mark.parametrize(
+    ("claim", "built", "verdict"),
+    [
+        (ALERT, told((0.0, 18.0), fires=(10.0, 99.0)), INCONCLUSIVE),
+        (ALERT, told((0.0, 10.0), (17.5, 24.0)), INCONCLUSIVE),
+        (ALERT, told((0.0, 9.0), (15.0, 24.0), fires=(10.0, 20.0)), INCONCLUSIVE),
+        (ALERT, told((0.0, 13.0), (18.0, 24.0), fires=(20.0, 20.5)), REFUTED),
+        (ALERT, told((0.0, 21.5), fires=(10.0, 99.0)), REFUTED),
+        (SILENT, told((0.0, 16.5)), INCONCLUSIVE),
+        (SILENT, told((0.0, 16.5), fires=(9.0, 11.0)), REFUTED),
+    ],
+    ids=[
+        "down after the fault", "down when it should fire", "found firing later", "known not to have fired in time",
+        "known to have fired too long", "down in recovery", "loud before it was down",
+    ],
+)  # fmt: skip
+def test_an_alert_is_not_judged_over_what_prometheus_did_not_say(
+    claim: Hypothesis, built: HistoryBuilder, verdict: Verdict
+) -> None:
+    finding = claim.judge(built.build())
+    assert finding.verdict is verdict, finding.because
+    assert verdict is REFUTED or "Prometheus said nothing of Down from" in finding.because

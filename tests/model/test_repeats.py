@@ -44,3 +44,13 @@ def test_the_tally_the_mean_and_its_interval_are_told() -> None:
     assert merged.interval is not None and merged.interval[0] < 0.1 < 0.3 < merged.interval[1]
     assert merge_repeats([run(S), run(S)])[0].interval is None
     assert merge_repeats([]) == []
+
+
+def test_claims_that_share_a_name_are_told_apart() -> None:
+    quick = run(S)[0]
+    slow = Finding(hypothesis="latency", kind="latency", verdict=R, because="x", expected="p99 ≤ 1 s", measured=2.0)
+    merged = merge_repeats([[quick, slow]] * 3)
+    assert [(one.hypothesis, one.verdict, one.flips) for one in merged] == [
+        ("latency (x)", S, False),
+        ("latency (p99 ≤ 1 s)", R, False),
+    ]

@@ -96,7 +96,7 @@ def test_an_instant_query_becomes_a_sample_of_each_series_stamped_by_our_clock()
     with prometheus(reply) as url:
         seen = watched(Prometheus(server=url, queries=("up",), every=0.2), until=lambda s: len(points(s)) >= 4)
     first, second = points(seen)[:2]
-    assert (first.name, first.value, first.labels, first.source) == ("up", 1.0, {"job": "a"}, "prometheus")
+    assert (first.name, first.value, first.labels, first.source) == ("up", 1.0, {"job": "a"}, f"prometheus {url}")
     assert second.value != second.value
     assert began <= first.at <= time.monotonic()
 

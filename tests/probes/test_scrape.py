@@ -32,7 +32,9 @@ def test_pages_become_points_without_the_noise_of_the_runtime(server: Server) ->
     server.behave["/metrics"] = answer(200, PAGE % 0)
     seen = watch(Scrape(every=0.2), system_at(server.address), 0.5)
     points = [one for one in seen if isinstance(one, MetricPoint) and one.source == "payments.2"]
-    assert {one.name for one in points} == {"circuit_breaker_state", "http_requests_total", "took_count", "took_sum"}
+    assert {one.name for one in points} == {
+        "circuit_breaker_state", "http_requests_total", "scrape_samples_scraped", "took_count", "took_sum",
+    }  # fmt: skip
     [labels] = {tuple(one.labels.items()) for one in points if one.name == "http_requests_total"}
     assert labels == (("method", "GET"), ("path", '/a b"c"'))
     assert 2 <= sum(one.name == "took_count" for one in points) <= 4
@@ -68,11 +70,13 @@ def test_only_what_is_asked_for_is_kept_and_at_most_so_much(server: Server) -> N
         "took_count",
         "took_sum",
         "python_info",
+        "scrape_samples_scraped",
     }
     seen = watch(Scrape(every=0.2, most=2), system_at(server.address), 0.3)
     assert {one.name for one in seen if isinstance(one, MetricPoint)} == {
         "circuit_breaker_state",
         "http_requests_total",
+        "scrape_samples_scraped",
     }
     warnings = [one for one in seen if isinstance(one, Event)]
     assert len(warnings) == 3, "once for each replica"
@@ -88,3 +92,12 @@ def test_a_page_that_cannot_be_read_is_one_warning(server: Server, status: int, 
     seen = watch(Scrape(every=0.1), system_at(server.address), 0.45)
     assert sorted(one.about["replica"] for one in seen if isinstance(one, Event)) == ["payments.1", "payments.2", "web"]
     assert all(isinstance(one, Event) and why in one.text for one in seen)
+
+
+@pytest.mark.parametrize("value", ["NaN", "+Inf"])
+def test_a_breaker_whose_state_is_no_number_is_unknown_and_the_page_is_read_on(server: Server, value: str) -> None:
+    server.behave["/metrics"] = answer(200, f'circuit_breaker_state{{name="payments"}} {value}\nused 5\n')
+    seen = watch(Scrape(every=0.2), system_at(server.address), 0.5)
+    assert [one.text for one in seen if isinstance(one, Event)] == []
+    assert 5.0 in [one.value for one in seen if isinstance(one, MetricPoint) and one.name == "used"]
+    assert "closed" not in {one.state for one in seen if isinstance(one, BreakerChange)}
