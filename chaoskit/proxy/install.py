@@ -50,6 +50,17 @@ def find_toxiproxy() -> str:
 def install(say: Callable[[str], None] = lambda _: None) -> Path:
     """Get it into the cache. Raises MissingPart with every way that failed, and why."""
     target = cached_path()
+    try:
+        return _install(target, say)
+    except OSError as error:
+        raise MissingPart(
+            f"Toxiproxy {VERSION} could not be put into {target.parent}: {error.strerror or error}",
+            hint="set XDG_CACHE_HOME to a folder that you may write to, or put a toxiproxy-server on PATH",
+        ) from None
+
+
+def _install(target: Path, say: Callable[[str], None]) -> Path:
+    """Raises OSError where the cache cannot be written."""
     target.parent.mkdir(parents=True, exist_ok=True)
     failures: list[str] = []
     for way in (_by_go, _by_release):

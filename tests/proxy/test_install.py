@@ -111,3 +111,18 @@ def test_what_does_not_run_here_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(MissingPart, match="could not be installed"):
         install()
     assert not cached_path().exists()
+
+
+@pytest.mark.parametrize(
+    "blocked", ["cache", "cache/chaoskit", "cache/chaoskit/bin", "cache/chaoskit/bin/toxiproxy-server/x"]
+)
+def test_a_cache_that_cannot_be_written_is_told_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, blocked: str
+) -> None:
+    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    released(monkeypatch, SCRIPT.encode())
+    (tmp_path / blocked).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / blocked).write_text("a file in its way")
+    with pytest.raises(MissingPart, match="could not be put into") as caught:
+        install()
+    assert str(cached_path().parent) in caught.value.message and "XDG_CACHE_HOME" in caught.value.hint
