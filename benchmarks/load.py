@@ -2,6 +2,7 @@
 
     python benchmarks/load.py [--seconds 4] [--rounds 3] [--memory 1000000] [--only throughput,lag,memory,workers]
                               [--realtime] [--write docs/load.md]
+    python benchmarks/load.py --only history            an hour at 1,000/s, read back; needs no nginx
 
 Each generator has core 1 to itself, nginx (one worker) core 0. Rounds are interleaved, so that what else this machine
 does meets all of them alike; the best round of each counts, and the CPU a request costs is that of the generator's own
@@ -15,8 +16,10 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import platform
+import random
 import re
 import shutil
 import socket
@@ -28,16 +31,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import psutil
 
 from chaoskit.interfaces import Child, LaunchSpec
 from chaoskit.load.driver import LoadDriver
+from chaoskit.load.recording import Recorder
 from chaoskit.model.load_view import LoadView
 from chaoskit.model.observation import LoadSlot, MetricPoint, Observation, slot_start
+from chaoskit.model.run import Run
+from chaoskit.model.topology import Topology
+from chaoskit.model.verdict import Verdict
+from chaoskit.store import HISTORY, load_run, save_run
 from chaoskit.traffic import LoadSpec
 
 ROOT = Path(__file__).resolve().parents[1]
 USERS = 32
+HOUR = 3600.0
 RATE = 5000
 EACH = 5000
 """Requests a second of each worker where workers are counted."""
@@ -58,13 +68,26 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--memory", type=int, default=1_000_000, metavar="REQUESTS")
-    parser.add_argument("--only", default="throughput,lag,memory,workers")
+    parser.add_argument("--only", default="throughput,lag,memory,workers,history")
     parser.add_argument("--realtime", action="store_true", help="measure the send lag with real-time priority too")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the tables between the marks in this page")
     options = parser.parse_args()
+    wanted = options.only.split(",")
+    text = served(options, wanted) if wanted != ["history"] else ""
+    if "history" in wanted:
+        text += history(options.rounds)
+    text += f"\nPython {platform.python_version()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}.\n"
+    print(text)
+    if options.write:
+        page = options.write.read_text()
+        before, rest = page.split(BEGIN)
+        options.write.write_text(f"{before}{BEGIN}\n{text}{END}{rest.split(END, 1)[1]}")
+
+
+def served(options: argparse.Namespace, wanted: Sequence[str]) -> str:
+    """What is measured on an nginx."""
     if missing := [name for name in ("nginx", "taskset") if shutil.which(name) is None]:
         sys.exit(f"missing: {', '.join(missing)}")
-    wanted = options.only.split(",")
     text = ""
     with nginx() as url:
         if "throughput" in wanted:
@@ -75,12 +98,7 @@ def main() -> None:
             text += workers(url, options.seconds, options.rounds)
         if "memory" in wanted:
             text += memory(url, options.memory)
-    text += f"\nPython {platform.python_version()}, {os.cpu_count()} cores, {time.strftime('%Y-%m-%d')}.\n"
-    print(text)
-    if options.write:
-        page = options.write.read_text()
-        before, rest = page.split(BEGIN)
-        options.write.write_text(f"{before}{BEGIN}\n{text}{END}{rest.split(END, 1)[1]}")
+    return text
 
 
 # ---------------------------------------------------------------------------------------------------------- the tables
@@ -168,6 +186,43 @@ def memory(url: str, requests: int) -> str:
         f"\nMemory of the worker: {before / 1e6:.1f} MB after its first second, {after / 1e6:.1f} MB after {count:,}"
         f" requests: {(after - before) / 1e6:+.1f} MB.\n"
     )
+
+
+def history(rounds: int) -> str:
+    """How long an hour at 1,000/s of one kind of request takes to be read back, as it lies on disk."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        an_hour(folder)
+        took = []
+        for _ in range(rounds):
+            began = time.process_time()
+            _, read = load_run(folder)
+            took.append(time.process_time() - began)
+        view = LoadView([(slot.at, slot) for slot in read.observations if isinstance(slot, LoadSlot)], [(0.0, HOUR)])
+        assert view.requests == view.ok == HOUR * 1000
+        size = (folder / HISTORY).stat().st_size
+    return f"\nA history of one hour at 1,000/s: {size / 1e6:.0f} MB, read in {min(took):.2f} s of CPU.\n"
+
+
+def an_hour(folder: Path) -> None:
+    """A run of an hour, counted by the worker's own recorder: response times of 5 to 60 ms, log-normal."""
+    roll = random.Random(1)
+    recorder, encoder = Recorder("worker.1"), msgspec.json.Encoder()
+    with (folder / HISTORY).open("wb") as file:
+        for slot in range(int(HOUR * 10)):
+            for number in range(100):
+                at = slot / 10 + number / 1000
+                sent = at + roll.random() * 1e-4
+                recorder.ended("GET /", at, sent, sent + 0.02 * math.exp(roll.gauss(0, 0.4)), 200, "", 230, 150)
+            for seen in recorder.flush():
+                file.write(encoder.encode(seen) + b"\n")
+    nowhere = Topology("hour", "", (), ())
+    run = Run(
+        id="hour", title="An hour", experiment="", source="", target="", deployer="none", topology=nowhere, seed=1,
+        started=0.0, finished=HOUR, proxy="none", windows={"load": [(0.0, HOUR)]}, gates=[], findings=[],
+        verdict=Verdict.SUPPORTED, as_expected=True,
+    )  # fmt: skip
+    save_run(folder, run)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
