@@ -183,6 +183,7 @@ class _Runner:
                 self._stop(stage)
             history = self._history(stage)
             served_by = stage.served_by
+            self.seen.notes += stage.notes
         if self.t0 == 0.0:  # interrupted before there was anything to judge
             self.t0 = time.monotonic()
         finished = self._judged(history, folder, run_id, started, served_by, stage.undo_left)

@@ -153,6 +153,11 @@ class Stage:
         """Which Toxiproxy stands on the edges."""
         return self._mesh.served_by if self._mesh is not None else ""
 
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the run should know of how its faults were served; before it is closed."""
+        return self._mesh.notes if self._mesh is not None else []
+
     def watch(self, probes: Sequence[Probe]) -> None:
         """Start every probe in a thread of its own."""
         assert self.system is not None, "probes watch what is up"

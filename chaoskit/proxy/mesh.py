@@ -42,6 +42,8 @@ class Control:
         self._tap = tap
         self._real = real
         self._closed_by: set[str] = set()
+        self.unseeded = False
+        """Whether a real Toxiproxy rolled dice for it."""
         self._lock = threading.Lock()
 
     @property
@@ -80,6 +82,8 @@ class Control:
         attributes: Mapping[str, JSON] | None = None,
     ) -> None:
         server, proxy = self._real if self._real is not None and type_ in _FOR_REAL else self._tap
+        if server is not self._tap[0] and (toxicity < 1.0 or (attributes or {}).get("jitter")):
+            self.unseeded = True
         server.client.add_toxic(proxy, name, type_, stream=stream, toxicity=toxicity, attributes=attributes)
 
     def remove_toxic(self, name: str) -> None:
@@ -154,6 +158,13 @@ class Mesh:
         """Which Toxiproxy serves the toxics."""
         server = self._real or self._servers.get("embedded")
         return server.says if server is not None else self._toxiproxy
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the run should know of how its toxics were served."""
+        if not any(control.unseeded for control in self._controls.values()):
+            return []
+        return [f"{self.served_by} ignores seeds: its shares of connections and its jitter differ from run to run"]
 
     def open(self, edge: Edge, upstream: Address) -> Address:
         """Stand a proxy on an edge; returns where the caller must connect."""

@@ -9,7 +9,7 @@ import pytest
 from chaoskit.interfaces import Address
 from chaoskit.model.topology import Edge
 from chaoskit.proxy.extra_toxics import EXTRA_KINDS
-from chaoskit.proxy.mesh import Control
+from chaoskit.proxy.mesh import Control, Mesh
 from chaoskit.proxy.toxics import KINDS
 
 
@@ -40,3 +40,25 @@ def test_where_there_is_no_real_one_the_tap_takes_all(type_: str) -> None:
     servers: Any = (tap, "p"), None
     Control(Edge("orders", "payments", "http"), Address("127.0.0.1", 1), "embedded", *servers).add_toxic("t", type_)
     assert tap.took == [type_]
+
+
+@pytest.mark.parametrize(
+    ("toxic", "noted"),
+    [
+        ({"type_": "latency", "toxicity": 0.5}, True),
+        ({"type_": "latency", "attributes": {"latency": 5, "jitter": 2}}, True),
+        ({"type_": "latency", "attributes": {"latency": 5, "jitter": 0}}, False),
+        ({"type_": "http_error", "toxicity": 0.5}, False),
+        ({"type_": "reset_peer", "toxicity": 0.5}, False),
+    ],
+)
+@pytest.mark.parametrize("behind", [True, False], ids=["real", "embedded"])
+def test_dice_that_a_real_one_rolls_are_said_to_have_no_seed(toxic: dict[str, Any], noted: bool, behind: bool) -> None:
+    edge = Edge("orders", "payments", "http")
+    tap, real = Remembers(), Remembers()
+    servers: Any = (tap, "p"), ((real, "q") if behind else None)
+    mesh = Mesh(None, "real", 7, lambda undo: None, lambda id_: None)  # type: ignore[arg-type]  # launches nothing
+    mesh._controls[edge.name] = control = Control(edge, Address("127.0.0.1", 1), "toxiproxy", *servers)
+    assert mesh.notes == []
+    control.add_toxic("t", **toxic)
+    assert [note.partition(":")[0] for note in mesh.notes] == ["real ignores seeds"] * (noted and behind)
