@@ -30,7 +30,7 @@ from chaoskit.interfaces import Deployer, ReplicaControl, System
 from chaoskit.model.undo import Undo
 from chaoskit.model.units import Share, Size
 
-__all__ = ["Cpu", "Descriptors", "Memory", "limit_that_leaves"]
+__all__ = ["Cpu", "Descriptors", "Memory", "ResourceFault", "limit_that_leaves"]
 
 _LOOKS, _BETWEEN = 10, 0.005
 """How often, and how many seconds apart, a process' descriptors are looked at."""

@@ -64,7 +64,7 @@ def target(tmp_path: Path) -> Callable[[str, str], Path]:
 def test_a_service_that_exits_at_once_is_told_with_its_last_words(
     chaoskit: Callable[..., Command], target: Callable[..., Path]
 ) -> None:
-    file = target("""python -c 'print("no licence found"); raise SystemExit(7)'""")
+    file = target("""python -c 'print("no licence found"); raise SystemExit(7)' {port}""")
     command = chaoskit("run", str(file), "--quiet")
     code, out, err = command.finish(60.0)
     assert code == 4, out + err

@@ -3,24 +3,21 @@ twin, which was said to be in and was not, is found out."""
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from chaoskit.faults.disk import IoSlow
-from chaoskit.faults.limits import find_group
-from chaoskit.faults.resource import Cpu, Descriptors, Memory
+from chaoskit.faults.limits import our_group
+from chaoskit.faults.resource import Cpu, Descriptors, Memory, ResourceFault
 from chaoskit.faults.service import ServiceFault
 from tests.faults.process_bench import Tried, tried_in, twin
 
-BY_GROUP: tuple[ServiceFault, ...] = (
+BY_GROUP: tuple[ResourceFault, ...] = (
     Cpu(id="cpu", on="cpu-group", to="2%", by="cgroup"),
     Memory(id="mem", on="mem-group", more="4MB", by="cgroup"),
     IoSlow(id="disk", on="disk", rate="400KB/s"),
 )
-CONTROLLERS = {"cpu": "cpu", "mem": "memory", "disk": "blkio"}
 FAULTS: tuple[ServiceFault, ...] = (
-    *(fault for fault in BY_GROUP if find_group(CONTROLLERS[fault.id], os.getpid(), "x")),
+    *(fault for fault in BY_GROUP if our_group(*fault.controllers)),
     Cpu(id="cpu_hog", on="cpu-hog", hog=8),
     Cpu(id="cpu_turns", on="cpu-turns", to="2%", by="signals"),
     Memory(id="mem_limit", on="mem-limit", more="4MB", by="limit"),
