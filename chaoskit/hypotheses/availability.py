@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from chaoskit.hypotheses.bounds import Bound, LoadClaim
+from chaoskit.hypotheses.limits import ShareFloor
 from chaoskit.hypotheses.measures import Share as ShareOf
 from chaoskit.hypotheses.measures import planned, succeeded
-from chaoskit.hypotheses.words import share_text
 from chaoskit.model.history import SteadyBound
-from chaoskit.model.units import Share
 
 __all__ = ["Availability"]
 
@@ -22,10 +21,11 @@ class Availability(LoadClaim):
     not succeed.
 
     Formula:
-        availability = ok ÷ (ok + failed + dropped + unfinished)  ≥ min
+        availability = ok ÷ (ok + failed + dropped + unfinished)  ≥ min, or ≥ the baseline's − so much
 
     Example:
         {kind: availability, of: checkout, min: 99%}
+        {kind: availability, of: checkout, min: -1%}      # at most 1% of the requests less than in baseline
 
     Limits: as for error_rate, "at least 99%" needs 300 requests in each phase (n ≥ 3 ÷ what may fail); fewer, less than
     4 s, or a bound inside the interval are inconclusive. It counts requests, not minutes: an outage at a quiet time
@@ -34,12 +34,14 @@ class Availability(LoadClaim):
 
     kind: ClassVar[str] = "availability"
 
-    min: Share
-    """Smallest share of the requests that must succeed."""
+    min: ShareFloor
+    """Smallest share of the requests that must succeed; `-1%`: so much less than in baseline."""
 
     def bounds(self) -> Sequence[Bound]:
         measure = ShareOf("availability", succeeded, planned)
-        return [Bound(measure=measure, upper=False, text=share_text(self.min), value=self.min)]
+        value = 1.0 - self.min.share if self.min.under else self.min.share
+        against = self.min.against if self.min.under else None
+        return [Bound(measure=measure, upper=False, text=str(self.min), value=value, against=against)]
 
     def as_bounds(self) -> Sequence[SteadyBound]:
-        return [SteadyBound(measure="availability", of=self.of, least=self.min)]
+        return [] if self.min.under else [SteadyBound(measure="availability", of=self.of, least=self.min.share)]

@@ -10,7 +10,16 @@ from pydantic import BeforeValidator, PlainSerializer, ValidationInfo, WithJsonS
 
 from chaoskit.model.units import duration_text, parse_duration, parse_rate, parse_share, written
 
-__all__ = ["Floor", "FloorValue", "Limit", "LimitValue", "ShareLimit", "ShareLimitValue"]
+__all__ = [
+    "Floor",
+    "FloorValue",
+    "Limit",
+    "LimitValue",
+    "ShareFloor",
+    "ShareFloorValue",
+    "ShareLimit",
+    "ShareLimitValue",
+]
 
 _MORE = re.compile(r"\+\s*([0-9]+(?:\.[0-9]+)?)\s*%")
 
@@ -52,6 +61,20 @@ class ShareLimitValue(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"baseline +{self.share * 100:.4g}%" if self.over else f"{self.share * 100:.4g}%"
+
+
+class ShareFloorValue(msgspec.Struct, frozen=True):
+    """At least `share` of the requests, or at most so much less than the baseline's share (`under`)."""
+
+    share: float
+    under: bool = False
+
+    def against(self, baseline: float) -> float:
+        """The floor, given what was measured in baseline."""
+        return baseline - self.share
+
+    def __str__(self) -> str:
+        return f"baseline -{self.share * 100:.4g}%" if self.under else f"{self.share * 100:.4g}%"
 
 
 class FloorValue(msgspec.Struct, frozen=True):
@@ -113,7 +136,17 @@ def _share_limit(value: object, info: ValidationInfo) -> ShareLimitValue:
     return ShareLimitValue(parse_share(value))
 
 
-def _text(value: LimitValue | FloorValue | ShareLimitValue) -> str:
+def _share_floor(value: object, info: ValidationInfo) -> ShareFloorValue:
+    if isinstance(value, ShareFloorValue):
+        return value
+    if isinstance(value, float) and not written(info):
+        return ShareFloorValue(value)
+    if isinstance(value, str) and value.strip().startswith("-"):
+        return ShareFloorValue(parse_share(value.strip()[1:].strip()), under=True)
+    return ShareFloorValue(parse_share(value))
+
+
+def _text(value: LimitValue | FloorValue | ShareLimitValue | ShareFloorValue) -> str:
     return str(value).replace("baseline ", "").replace(" of baseline", "")
 
 
@@ -142,3 +175,10 @@ ShareLimit = Annotated[
     _schema(r"^\+?[0-9.]+ ?%$", "1%", "+1%"),
 ]
 """`1%`, or over the baseline's: `+1%` (of the requests, not of that share)."""
+ShareFloor = Annotated[
+    ShareFloorValue,
+    BeforeValidator(_share_floor),
+    PlainSerializer(_text),
+    _schema(r"^-?[0-9.]+ ?%$", "99%", "-1%"),
+]
+"""`99%`, or under the baseline's: `-1%` (of the requests, not of that share)."""

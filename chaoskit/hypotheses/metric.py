@@ -151,8 +151,8 @@ class Metric(MetricClaim):
         {kind: metric, metric: shop_requests_total, labels: {status: "500"}, reads: increase, across: sum, max: 0}
 
     Limits: what happens between two scrapes is not seen. A series that is gone for more than half of the phase tells
-    nothing (where it was there before, and no fault acts on its replica), nor do fewer than 3 samples. PromQL takes a
-    Prometheus: see the kind `prometheus`.
+    nothing (where it was there before, and no fault acts on its replica), nor do fewer than 3 samples. For PromQL
+    there is the kind `prometheus`.
     """
 
     kind: ClassVar[str] = "metric"

@@ -9,12 +9,12 @@ from pydantic import Field, model_validator
 
 from chaoskit.hypotheses.bulkhead import in_flight
 from chaoskit.hypotheses.claim import Part, finding, unknown_edge, unknown_service
+from chaoskit.hypotheses.limits import ShareLimit
 from chaoskit.hypotheses.series import FEWEST, Sample, gaps, series_in, taken
 from chaoskit.hypotheses.words import amount, joined, moment, share_text
 from chaoskit.interfaces import Hypothesis
 from chaoskit.model.history import History, Phase
 from chaoskit.model.topology import Topology
-from chaoskit.model.units import Share
 from chaoskit.model.verdict import Finding, Verdict
 
 __all__ = ["Saturation"]
@@ -27,11 +27,12 @@ class Saturation(Hypothesis):
     that the service exports), or the calls in flight on an edge (from the tap).
 
     Formula:
-        share = p95 of what is used ÷ capacity  ≤ max
+        share = p95 of what is used ÷ capacity  ≤ max, or ≤ the baseline's + so much
 
     Example:
         {kind: saturation, metric: bulkhead_slots_used, service: orders, capacity: 40, max: 80%}
         {kind: saturation, edge: orders->postgres, capacity: 16, max: 90%}
+        {kind: saturation, edge: orders->postgres, capacity: 16, max: +20%}     # of the capacity, over the baseline's
 
     Limits: a metric is read once a second, and what is full for less may go unseen; an edge is seen at every call. A
     series that is gone for more than half of the phase (and no fault acts on its replica), one with fewer than 3
@@ -50,8 +51,8 @@ class Saturation(Hypothesis):
     """Instead of a metric: the edge whose calls in flight are what is used."""
     capacity: float = Field(gt=0)
     """How much there is."""
-    max: Share
-    """Largest share of it that may be used."""
+    max: ShareLimit
+    """Largest share of it that may be used; `+20%`: so much of it more than in baseline."""
 
     @model_validator(mode="after")
     def _one(self) -> Saturation:
@@ -64,13 +65,24 @@ class Saturation(Hypothesis):
         return found + (unknown_service(self.service, topology) if self.service else [])
 
     def expected(self) -> str:
-        return f"{self.metric or self.edge} ≤ {share_text(self.max)} of {amount(self.capacity, '')}"
+        return f"{self.metric or self.edge} ≤ {self.max} of {amount(self.capacity, '')}"
 
     def judge(self, history: History) -> Finding:
         phases = (Phase.LOAD,) if Phase.LOAD in history.windows else self.phases
         return finding(self, [part for phase in phases for part in self._parts(history, phase)])
 
     def _parts(self, history: History, phase: Phase) -> list[Part]:
+        used = self._used(history, phase)
+        if isinstance(used, Part):
+            return [used]
+        base = self._used(history, Phase.BASELINE) if self.max.over else {}
+        return [
+            self._part(history, phase, what, samples, base.get(what) if isinstance(base, dict) else None)
+            for what, samples in used.items()
+        ]
+
+    def _used(self, history: History, phase: Phase) -> dict[str, list[Sample]] | Part:
+        """What was used in a phase, by what it is of; why that cannot be told."""
         spans = history.windows.get(phase, [])
         used: list[tuple[str, list[Sample]]]
         if self.edge:
@@ -82,25 +94,33 @@ class Saturation(Hypothesis):
             gone = [one for one in found if sum(b - a for a, b in gaps(one, spans)) > total / 2]
             if missing := [one.name for one in gone if one.known and not one.meant]:
                 because = f"{self.metric} of {joined(missing)} was gone for most of {phase}"
-                return [Part(Verdict.INCONCLUSIVE, because, phase=str(phase), evidence=tuple(spans))]
+                return Part(Verdict.INCONCLUSIVE, because, phase=str(phase), evidence=tuple(spans))
             there = [one for one in found if one not in gone and len(one.samples) >= FEWEST]
             used = [(f"{self.metric} of {one.name}", one.samples) for one in there]
-        parts = [self._part(history, phase, what, samples) for what, samples in used if samples]
-        if parts:
-            return parts
+        told = {what: samples for what, samples in used if samples}
+        if told:
+            return told
         because = f"nothing tells how much of {self.metric or self.edge} was used in {phase}"
-        return [Part(Verdict.INCONCLUSIVE, because, phase=str(phase), evidence=tuple(spans))]
+        return Part(Verdict.INCONCLUSIVE, because, phase=str(phase), evidence=tuple(spans))
 
-    def _part(self, history: History, phase: Phase, what: str, samples: Sequence[Sample]) -> Part:
+    def _part(
+        self, history: History, phase: Phase, what: str, samples: Sequence[Sample], base: Sequence[Sample] | None
+    ) -> Part:
         seen = taken(samples, "p95")
-        share = seen.value / self.capacity
-        held = share <= self.max
-        over = [sample.at for sample in samples if sample.value > self.max * self.capacity]
+        share, most, against = seen.value / self.capacity, self.max.share, ""
+        if self.max.over:
+            if not base:
+                because = f"{what} cannot be held against the baseline: nothing tells how much was used there"
+                return Part(Verdict.INCONCLUSIVE, because, share, "share", None, str(phase), len(samples))
+            before = taken(base, "p95").value / self.capacity
+            most, against = self.max.against(before), f" ({share_text(before)} in baseline)"
+        held = share <= most
+        over = [sample.at for sample in samples if sample.value > most * self.capacity]
         since = "" if held else f"; it broke first {moment(history, over[0])}"
         side = "at most" if held else "above"
         because = (
             f"p95 of {what} was {amount(seen.value, '')} of {amount(self.capacity, '')} in {phase}"
-            f" ({share_text(share)}, {len(samples)} samples), {side} {share_text(self.max)}{since}"
+            f" ({share_text(share)}, {len(samples)} samples), {side} {share_text(most)}{against}{since}"
         )
         verdict = Verdict.SUPPORTED if held else Verdict.REFUTED
         evidence = ((over[0], over[-1] + 0.1),) if over and not held else tuple(history.windows.get(phase, []))

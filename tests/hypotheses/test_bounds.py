@@ -59,6 +59,8 @@ CASES: list[tuple[str, LoadClaim, HistoryBuilder, Verdict, str]] = [
     ("more than in baseline", ErrorRate(max="+1%", of="checkout"), failing(0.05), REFUTED, "above 1%; it broke first"),
     ("available", Availability(min=0.99), healthy(), SUPPORTED, "availability was 100%"),
     ("unavailable", Availability(min=0.99), failing(0.3), REFUTED, "below 99%"),
+    ("as available", Availability(min="-5%"), healthy(), SUPPORTED, "(100% in baseline)"),
+    ("less available", Availability(min="-5%"), failing(0.3), REFUTED, "below 95%"),
     ("rate held", Throughput(min=100.0), healthy(), SUPPORTED, "at least 100/s"),
     ("rate lost", Throughput(min=100.0), failing(0.5), REFUTED, "below 100/s"),
     ("share of baseline held", Throughput(min="90%"), healthy(), SUPPORTED, "in baseline)"),

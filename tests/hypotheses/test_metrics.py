@@ -294,3 +294,15 @@ def test_an_alert_is_not_judged_over_what_prometheus_did_not_say(
     finding = claim.judge(built.build())
     assert finding.verdict is verdict, finding.because
     assert verdict is REFUTED or "Prometheus said nothing of Down from" in finding.because
+
+
+@pytest.mark.parametrize(
+    ("now", "verdict", "said"),
+    [(30.0, SUPPORTED, "75%, 10 samples), at most 80% (20% in baseline)"), (36.0, REFUTED, "above 80%")],
+)
+def test_saturation_is_held_against_the_baseline(now: float, verdict: Verdict, said: str) -> None:
+    claim = Saturation(metric="slots_used", service="orders", capacity=40, max="+60%")
+    finding = claim.judge(gauge(fault=now).build())
+    assert (finding.verdict, said in finding.because) == (verdict, True), finding.because
+    late = HistoryBuilder().metric("slots_used", (8.0, 24.0), 8.0).build()
+    assert claim.judge(late).verdict is INCONCLUSIVE, "there is no baseline to hold it against"
