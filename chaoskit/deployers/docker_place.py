@@ -22,6 +22,9 @@ __all__ = ["ContainerChild", "ContainerPlace"]
 _API = 8474
 _FRONT = 10_000
 """Where the proxy of the front edge listens inside; the others follow."""
+_LOOKUPS = "64"
+"""Names that a server may look up at once (four, else). The engine asks others for a container that is down: those who
+call it again and again must not keep its neighbours' callers waiting."""
 _HOSTS = {"embedded": "chaoskit-proxy", "real": "chaoskit-toxiproxy"}
 
 
@@ -91,7 +94,7 @@ class ContainerPlace:
     def serve(self, serving: str, seed: int | None) -> tuple[str, Child]:
         ports: tuple[int, ...] = (_API,)
         mounts: dict[str, str] = {}
-        env: dict[str, str] = {}
+        env = {"UV_THREADPOOL_SIZE": _LOOKUPS}
         token = ""
         if serving != "real":
             command = ["python3", "-m", "chaoskit.proxy.server", "--host", "0.0.0.0", "--port", str(_API)]  # noqa: S104 - in a container

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,9 +19,7 @@ from chaoskit.proxy.mesh import Mesh
 from chaoskit.recorder import on_run_clock
 from chaoskit.registry import undo_owners
 from chaoskit.testing import FakeSystem, topology_of
-
-RATE = 12
-TIMEOUT = 0.25
+from tests.faults.caller import keep_calling
 
 
 class Callee(BaseHTTPRequestHandler):
@@ -60,29 +57,6 @@ class MeshSystem(FakeSystem):
 
     def proxy(self, edge: Edge) -> ProxyControl:
         return self.mesh.control(edge)
-
-
-def keep_calling(address: Address, path: str, stop: threading.Event, answers: list[int]) -> None:
-    """Call at a steady rate on one connection that is kept alive, as a pool would; a new one after any trouble."""
-    connection: http.client.HTTPConnection | None = None
-    while not stop.wait(1 / RATE):
-        try:
-            if connection is None:
-                connection = http.client.HTTPConnection(*address, timeout=TIMEOUT)
-            connection.request("GET", path)
-            response = connection.getresponse()
-            response.read()
-            answers.append(response.status)
-            if response.will_close:
-                connection.close()
-                connection = None
-        except (OSError, http.client.HTTPException):
-            answers.append(0)
-            if connection is not None:
-                connection.close()
-            connection = None
-    if connection is not None:
-        connection.close()
 
 
 class Tried:

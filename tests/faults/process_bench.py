@@ -1,11 +1,12 @@
-"""Faults on services, tried at the same time on real processes under calls."""
+"""Faults on services, tried at the same time on real processes or containers under calls."""
 
 from __future__ import annotations
 
-import sys
-import threading
+import json
+import shutil
 import time
-from collections.abc import Sequence
+import urllib.request
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,7 +16,7 @@ from chaoskit.deployers.process import Process
 from chaoskit.faults.disk import DiskFull
 from chaoskit.faults.service import ServiceFault
 from chaoskit.injection import Injection
-from chaoskit.interfaces import System
+from chaoskit.interfaces import Deployer, System
 from chaoskit.model.history import History, Phase
 from chaoskit.model.observation import SLOT, slot_start
 from chaoskit.probes.health import Health
@@ -26,11 +27,13 @@ from chaoskit.registry import undo_owners
 from chaoskit.stage import Stage
 from chaoskit.target import Health as HealthPaths
 from chaoskit.target import ServiceSpec, Target
-from tests.faults.bench import keep_calling
+
+_HERE = Path(__file__).parent
+_READY = HealthPaths(ready="/ready")
 
 
-def twin(fault: ServiceFault) -> ServiceFault:
-    """The same fault, which does nothing when it is injected."""
+def twin(fault: ServiceFault, on: str = "") -> ServiceFault:
+    """The same fault on a service of its own (or that one), which does nothing when it is injected."""
 
     class Twin(type(fault)):  # type: ignore[misc]
         kind: ClassVar[str] = f"{fault.kind}_twin"
@@ -40,22 +43,38 @@ def twin(fault: ServiceFault) -> ServiceFault:
 
     fields = {name: getattr(fault, name) for name in type(fault).model_fields}
     service, dot, number = str(fault.on).partition(".")
-    return Twin.model_validate(fields | {"id": f"{fault.id}-twin", "on": f"{service}-twin{dot}{number}"})
+    return Twin.model_validate(fields | {"id": f"{fault.id}-twin", "on": on or f"{service}-twin{dot}{number}"})
 
 
-def target(faults: Sequence[ServiceFault]) -> Target:
-    run = f"{sys.executable} {Path(__file__).with_name('callee.py')} {{host}} {{port}}"
-    services = {}
+def target(faults: Sequence[ServiceFault], folder: Path) -> Target:
+    """A service (or several replicas) for each place that a fault names, and `web`, which calls all of them."""
+    folder.mkdir()
+    for script in ("callee.py", "caller.py"):
+        shutil.copy(_HERE / script, folder)
+    services: dict[str, ServiceSpec] = {}
     for fault in faults:
         name = str(fault.on).partition(".")[0]
         replicas = 2 if fault.kind.startswith(("scale", "monkey")) or "." in str(fault.on) else 1
         work = {"cpu": " cpu", "mem": " memory", "disk": " disk"}.get(name.partition("-")[0], "")
         if isinstance(fault, DiskFull):
             work = f" disk {fault.path}"
-        services[name] = ServiceSpec(run=run + work, replicas=replicas, health=HealthPaths(ready="/ready"))
-    needs = {f"URL_{number}": f"http://{{{name}:all}}" for number, name in enumerate(services)}
-    services["web"] = ServiceSpec(run=run, needs=needs, health=HealthPaths(ready="/ready"))
-    return Target(name="bench", entry="web", services=services)
+        run = f"python callee.py {{host}} {{port}}{work}"
+        replicas = max(replicas, services[name].replicas if name in services else 1)
+        services[name] = ServiceSpec(run=run, replicas=replicas, health=_READY)
+    needs = {f"CALLEES_{name}": f"http://{{{name}:all}}" for name in services}
+    services["web"] = ServiceSpec(run="python caller.py {host} {port}", needs=needs, health=_READY)
+    return Target(name="bench", entry="web", services=services).model_copy(update={"file": folder / "target.yaml"})
+
+
+def answers(system: System) -> dict[str, list[int]]:
+    """By replica, what `web` was answered so far."""
+    with urllib.request.urlopen(f"http://{system.replica('web').address}/answers", timeout=5) as answer:
+        told: Mapping[str, list[list[int]]] = json.load(answer)
+    found = {}
+    for variable, each in told.items():
+        names = system.topology.service(variable.removeprefix("CALLEES_")).replica_names()
+        found |= dict(zip(names, each, strict=True))
+    return found
 
 
 class Tried:
@@ -65,28 +84,22 @@ class Tried:
         self.errors = errors
 
 
-def try_faults(faults: Sequence[ServiceFault], folder: Path) -> Tried:
-    stop = threading.Event()
+def try_faults(faults: Sequence[ServiceFault], folder: Path, deployer: Deployer, seconds: float) -> Tried:
+    """All of them are in for so many seconds."""
     stage = Stage(f"bench-{time.monotonic_ns()}", folder, label="bench", toxiproxy="embedded", seed=1, say=print)
+    (folder / "logs").mkdir()
     with stage:
-        system = stage.deploy(target(faults), Process(), env={}, on_entry=lambda _: None)
+        system = stage.deploy(target(faults, folder / "services"), deployer, env={}, on_entry=lambda _: None)
         undo_owners()
         for fault in faults:
             fault.arrange(system)
         running = [replica.name for replica in system.replicas() if replica.alive()]
         stage.watch([Taps(), Replicas(), Health(), Resources()])
-        edges = [edge for edge in system.topology.edges if edge.caller == "web"]
-        answers: dict[str, list[int]] = {edge.callee: [] for edge in edges}
-        callers = [
-            threading.Thread(target=keep_calling, args=(system.proxy(edge).listen, "/", stop, answers[edge.callee]))
-            for edge in edges
-        ]
         t0 = slot_start(time.monotonic() + 2 * SLOT)
         stage.recorder.begin(t0)
-        windows = {Phase.BASELINE: [(0.5, 2.5)], Phase.FAULT: [(2.5, 5.5)], Phase.RECOVERY: [(5.5, 8.0)]}
-        for caller in callers:
-            caller.start()
-        time.sleep(2.2)
+        begin, end = 2.5, 2.5 + seconds
+        windows = {Phase.BASELINE: [(0.5, begin)], Phase.FAULT: [(begin, end)], Phase.RECOVERY: [(end, end + 2.5)]}
+        time.sleep(begin - 0.3)
         injections = [
             Injection(
                 fault,
@@ -103,16 +116,13 @@ def try_faults(faults: Sequence[ServiceFault], folder: Path) -> Tried:
             injection.prepare()
         for injection in injections:
             injection.join()
-        until = time.monotonic() + 10  # what was killed comes up again
+        until = time.monotonic() + 15  # what was killed comes up again
         while not all(system.replica(name).ready() for name in running) and time.monotonic() < until:
             time.sleep(0.05)
         time.sleep(0.5)
-        so_far = {name: len(got) for name, got in answers.items()}
+        so_far = {name: len(got) for name, got in answers(system).items()}
         time.sleep(0.7)
-        stop.set()
-        for caller in callers:
-            caller.join()
-        recovered = {name: got[so_far[name] :] for name, got in answers.items()}
+        recovered = {name: got[so_far[name] :] for name, got in answers(system).items()}
     return Tried(
         History(stage.recorder.seen(), system.topology, windows, [injection.span() for injection in injections]),
         recovered,
@@ -120,11 +130,13 @@ def try_faults(faults: Sequence[ServiceFault], folder: Path) -> Tried:
     )
 
 
-def tried_in(faults: Sequence[ServiceFault], folder: Path) -> Tried:
+def tried_in(
+    faults: Sequence[ServiceFault], folder: Path, deployer: Deployer | None = None, seconds: float = 3.0
+) -> Tried:
     """With journals apart from the user's, for a fixture of a whole module."""
     patch = pytest.MonkeyPatch()
     patch.setenv("CHAOSKIT_STATE", str(folder / "state"))
     try:
-        return try_faults(faults, folder)
+        return try_faults(faults, folder, deployer or Process(), seconds)
     finally:
         patch.undo()
