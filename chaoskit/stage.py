@@ -139,7 +139,9 @@ class Stage:
         )
         self._deployer = deployer
         place = deployer.prepare(target, scene)
-        self._mesh = mesh = Mesh(self.guardian, self._toxiproxy, self._seed, self.will_undo, self.undone, place)
+        self._mesh = mesh = Mesh(
+            self.guardian, self._toxiproxy, self._seed, self.will_undo, self.undone, place, target.ports()
+        )
         mesh.start()
         self.system = deployer.deploy(target, scene)
         return self.system

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -14,7 +14,7 @@ from chaoskit.described import Described
 from chaoskit.model.topology import LOAD, Edge, Service, Topology
 from chaoskit.model.units import Duration
 
-__all__ = ["Adopt", "Health", "Need", "ServiceSpec", "Target", "is_service_name", "place_of", "scalars_as_text"]
+__all__ = ["WAYS", "Adopt", "Health", "Need", "ServiceSpec", "Target", "is_service_name", "place_of", "scalars_as_text"]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")
 _PLACE = re.compile(r"\{([a-z][a-z0-9_-]*)(?:\.([0-9]+))?(:all)?\}")
@@ -52,7 +52,8 @@ def scalars_as_text(value: object) -> object:
     return {k: str(v) if isinstance(v, int | float) and not isinstance(v, bool) else v for k, v in value.items()}
 
 
-_WAYS = ("run", "provides", "url", "image", "build")
+WAYS = ("run", "provides", "url", "image", "build")
+"""Keys that say how a service is put up, beside `adopt`."""
 
 
 class _Written(Described):
@@ -135,6 +136,10 @@ class ServiceSpec(_Written):
     """Environment variable → value with `{service}` in place of an address; every need is an edge."""
     env: dict[str, str] = {}
     """Environment variables that name no service."""
+    proxies: dict[str, Annotated[int, Field(ge=1, le=65535)]] = {}
+    """Service that it needs → port of this machine on which the proxy on that edge listens (deployers `process` and
+    `external`; default: any that is free). For a service with a `url`, whose `needs` nobody can set: point it there
+    yourself. Between runs nothing listens there."""
     health: Health = Health()
     """Paths of its health endpoints: `/ready`, or `{ready: /ready, live: /live}`."""
     metrics: str = ""
@@ -220,57 +225,41 @@ class Target(_Written):
 
     def ways(self, service: str) -> set[str]:
         """How a service can be put up: `run`, `provides`, `url`, `image`, `build`, `adopt`."""
-        found = {way for way in _WAYS if getattr(self.services[service], way)}
+        found = {way for way in WAYS if getattr(self.services[service], way)}
         return found | {"adopt"} if self.adopted(service) else found
 
-    def mistakes(self, doubtful: Collection[str] = ()) -> list[tuple[tuple[str, ...], str]]:
-        """What does not fit together, as (path of the key, message). `doubtful` are services of which a part could not
-        be read: nothing is said that may come of that."""
-        found: list[tuple[tuple[str, ...], str]] = []
-        if self.entry not in self.services:
-            found.append((("entry",), f"no service {self.entry!r}; there are: {', '.join(self.services)}"))
-        if self.adopt is not None and not self.adopt.compose:
-            found.append((("adopt",), "expected compose: a whole project; services name containers and labels"))
-        for name, service in self.services.items():
-            ways = [key for key in _WAYS if getattr(service, key)]
-            if not self.ways(name) and name not in doubtful:
-                found.append((("services", name), f"expected one of {', '.join(_WAYS)}, adopt"))
-            if len(ways) > 1 and set(ways) - {"run", "image", "build"}:
-                found.append((("services", name), f"expected one of {', '.join(_WAYS)}, not {' and '.join(ways)}"))
-            if service.adopt and service.url:
-                what = "expected url or adopt, not both: a container of its own or an address"
-                found.append((("services", name), what))
-            adopted = self.adopted(name)
-            if adopted is not None and not (adopted.compose or adopted.container or adopted.label):
-                found.append((("services", name, "adopt"), "expected one of compose, container, label"))
-            for need in service.references():
-                path = ("services", name, "needs", need.variable)
-                other = self.services.get(need.service)
-                if other is None:
-                    found.append((path, f"no service {need.service!r}; there are: {', '.join(self.services)}"))
-                elif need.replica not in (None, *range(1, other.replicas + 1)) and need.service not in doubtful:
-                    found.append((path, f"{need.service} has {other.replicas} replicas, counted from 1"))
-            if service.provides and service.replicas > 1:
-                found.append((("services", name, "replicas"), "a real server has one replica"))
-            found += [(("services", name, "needs", key), what) for key, what in self._unclear(name)]
+    def called(self, caller: str) -> list[str]:
+        """Replicas that a service needs, as far as they are there."""
+        found: dict[str, None] = {}
+        for need in self.services[caller].references():
+            if other := self.services.get(need.service):
+                names = Service(need.service, other.replicas).replica_names()
+                found |= dict.fromkeys(names if need.every else names[(need.replica or 1) - 1 :][:1])
+        return list(found)
+
+    def ports(self) -> dict[str, int]:
+        """Where the file says on which port a proxy listens: by the edge's name."""
+        found = {}
+        for edge in self.topology().edges:
+            proxies = self.services[edge.calling_service].proxies if edge.caller != LOAD else {}
+            if port := proxies.get(edge.callee) or proxies.get(edge.called_service):
+                found[edge.name] = port
         return found
 
-    def _unclear(self, caller: str) -> Iterator[tuple[str, str]]:
-        """Needs of a service that mean two things at once: (variable, what is wrong)."""
-        first: dict[str, Need] = {}
-        for need in self.services[caller].references():
-            if not need.protocol or need.service not in self.services or self.services[need.service].protocol:
+    def to_point(self) -> list[str]:
+        """What somebody must point where, as nobody can set the needs of what runs already; one line for each edge."""
+        ports, said = self.ports(), []
+        for edge in self.topology().edges:
+            if edge.caller == LOAD or not self.services[edge.calling_service].url:
                 continue
-            before = first.setdefault(need.service, need)
-            if before.protocol != need.protocol:
-                what = f"says {need.protocol} of {need.service}, where {before.variable} says {before.protocol}"
-                yield need.variable, f"{what}; `protocol` of {need.service} says what its edges carry"
-        for variable, text in self.services[caller].needs.items():
-            for part in text.split(","):
-                every = dict.fromkeys(match[1] for match in _PLACE.finditer(part) if match[3])
-                if len(every) > 1:
-                    what = f"names all of {' and all of '.join(every)} in one"
-                    yield variable, f"{what}; separate them by a comma, or have a variable for each"
+            if port := ports.get(edge.name):
+                said.append(f"{edge.name}: point {edge.caller} at 127.0.0.1:{port}, where its proxy listens")
+            else:
+                what = f"{edge.name}: point {edge.caller} at its proxy, which gets a free port in each run"
+                said.append(
+                    f"{what}; `proxies: {{{edge.callee}: 9001}}` in {edge.calling_service} gives it one for good"
+                )
+        return said
 
     def topology(self) -> Topology:
         """Services and edges: one for each replica that a need names, and the front edge(s) from `load`."""

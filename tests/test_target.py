@@ -149,6 +149,47 @@ def test_a_command_that_can_be_told_its_port_is_good(tmp_path: Path, old: str, n
     read(tmp_path, TARGET.replace(old, new, 1))
 
 
+AWAY = """\
+name: tiny
+entry: web
+services:
+  web: {url: "http://127.0.0.1:8000", needs: {API: "http://{api:all}", DB: "{db}"}, proxies: {api.2: 9001, db: 9002}}
+  api: {run: "api {port}", replicas: 2}
+  db: {url: "tcp://127.0.0.1:5432"}
+"""
+
+
+def test_a_service_that_runs_already_is_pointed_at_ports_that_stay(tmp_path: Path) -> None:
+    target = read(tmp_path, AWAY)
+    assert target.ports() == {"web->api.2": 9001, "web->db": 9002}
+    free, *fixed = target.to_point()
+    assert free.startswith(
+        "web->api.1: point web at its proxy, which gets a free port in each run; `proxies: {api.1: 9001"
+    )
+    assert fixed == [
+        "web->api.2: point web at 127.0.0.1:9001, where its proxy listens",
+        "web->db: point web at 127.0.0.1:9002, where its proxy listens",
+    ]
+    assert read(tmp_path).to_point() == [], "what we start is told by its needs"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("api.2: 9001", "apy: 9001", "services.web.proxies.apy: web needs no 'apy' (there are: api.1, api.2, db)"),
+        ("api.2: 9001", "api: 9001", "services.web.proxies.api: expected a port for each of api.1, api.2"),
+        ("db: 9002", "db: 9001", "services.web.proxies.db: port 9001 is taken by the proxy on web->api.2"),
+        ("db: 9002", "db: 99999", "services.web.proxies.db: expected a number at most 65535, not 99999"),
+        ("proxies:", "replicas: 2, proxies:", "each of the 2 replicas of web has proxies of its own"),
+    ],
+    ids=lambda value: str(value)[:28],
+)
+def test_a_port_is_of_one_proxy(tmp_path: Path, old: str, new: str, says: str) -> None:
+    with pytest.raises(FileError) as caught:
+        read(tmp_path, AWAY.replace(old, new, 1))
+    assert any(says in str(problem) for problem in caught.value.problems), caught.value.problems
+
+
 def test_a_target_is_found_by_name_above_the_experiment_and_in_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""The wheel has all that the source has, and brings the demo: after `pip install chaoskit`, `chaoskit new demo` does."""
+"""The wheel has all that the source has, and brings the demo: `pip install chaoskit`, then `chaoskit new demo`."""
 
 from __future__ import annotations
 

@@ -41,6 +41,7 @@ def command(paths: tuple[Path, ...], deployer: str | None, as_json: bool, quiet:
             if is_target(read(file)):
                 target = load_target(str(file.absolute()))
                 good.append(f"ok  {file}  {len(target.services)} services, {len(target.topology().edges)} edges")
+                good += [f"      {line}" for line in target.to_point()]
             else:
                 good += [f"ok  {file}", *(f"      {line}" for line in _samples(load(file, deployer=deployer)))]
         except FileError as error:

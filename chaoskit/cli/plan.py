@@ -53,6 +53,7 @@ def _plan(screen: Screen, experiment: Experiment, target: Target, variant: str |
         ("Faults", _faults(experiment, target)),
         ("Blast radius", _blast_radius(experiment, target)),
         ("What is moved", _moved(experiment, target)),
+        ("What must be pointed at proxies", target.to_point() if experiment.deployer != "docker" else ()),
         ("Hypotheses", _hypotheses(experiment)),
         ("Variants", _variants(experiment, variant)),
         ("What will run", _programs(experiment, target, experiment.variants.get(variant or ""))),

@@ -15,14 +15,14 @@ from chaoskit.deployers.readiness import ask_http, ask_tcp, wait_until
 from chaoskit.deployers.system import Standing
 from chaoskit.errors import CouldNotRun, DeployError
 from chaoskit.interfaces import Address, Deployer, ProxyPlace, Scene, System
-from chaoskit.model.topology import LOAD
+from chaoskit.model.topology import LOAD, Edge
 from chaoskit.model.undo import Undo
 from chaoskit.target import ServiceSpec, Target, place_of
 
 if TYPE_CHECKING:
     from chaoskit.deployers.adopting import Adoption
 
-__all__ = ["External", "ExternalReplica", "address_of"]
+__all__ = ["External", "ExternalReplica", "address_of", "pointed"]
 
 
 def address_of(name: str, spec: ServiceSpec, allowed_hosts: Sequence[str]) -> Address:
@@ -45,6 +45,11 @@ def address_of(name: str, spec: ServiceSpec, allowed_hosts: Sequence[str]) -> Ad
             hint=f"`allow_hosts: [{host}]` in the experiment and --allow-host {host} on the command line allow it",
         )
     return Address(found, port)
+
+
+def pointed(edge: Edge, listen: Address, upstream: Address) -> str:
+    """What somebody must do for a caller that runs already, in words."""
+    return f"{edge.name}: point {edge.caller} at {listen} instead of {upstream}"
 
 
 class ExternalReplica:
@@ -97,9 +102,9 @@ class ExternalReplica:
 class External(Deployer):
     """Services that run already: nothing is started, and nothing of theirs is stopped.
 
-    By `url`: the load goes through a proxy in front of the entry. For every other edge the address of its proxy is
-    printed: it is broken once the caller is pointed there. A `url` on another machine needs `allow_hosts` and
-    `--allow-host`.
+    By `url`: the load goes through a proxy in front of the entry. Every other edge is broken once its caller is pointed
+    at its proxy: the address is printed, and `proxies` in the target file keeps it the same in every run. A `url` on
+    another machine needs `allow_hosts` and `--allow-host`.
 
     By `adopt`: containers of a Docker engine, found by compose project, name or label, and not edited. For each edge
     that the blast radius names, the callee's name in their network leads to a proxy of ours while the run lasts. Faults
@@ -169,7 +174,7 @@ class External(Deployer):
             assert upstream is not None, "an external replica has an address"
             listen = scene.open_edge(edge, upstream)
             if edge.caller != LOAD:
-                scene.say(f"{edge.name}: point {edge.caller} at {listen} instead of {upstream}")
+                scene.say(pointed(edge, listen, upstream))
         for name, replica in replicas.items():
             within = target.services[name.partition(".")[0]].ready_within
             said = wait_until(replica.asked, min(within, 5.0), clock=time.monotonic, sleep=threading.Event().wait)

@@ -18,7 +18,7 @@ from typing import ClassVar
 import msgspec
 from pydantic import PrivateAttr
 
-from chaoskit.deployers.external import ExternalReplica, address_of
+from chaoskit.deployers.external import ExternalReplica, address_of, pointed
 from chaoskit.deployers.ports import Reserved, reserve
 from chaoskit.deployers.readiness import ask_http, ask_tcp, wait_until
 from chaoskit.deployers.replica import ProcessReplica
@@ -92,7 +92,8 @@ class Process(Deployer):
     holds `targets/`, with this environment, the interpreter's own folder first on PATH, and what its `needs` come to:
     the addresses of proxies. Real servers (`provides`) come first, and each service when those that it needs answer;
     one that exits because another service is not ready yet is started once more when it is. Output goes to
-    `logs/<replica>.log` in the run's folder. A service with a `url` runs already, and is left as it is.
+    `logs/<replica>.log` in the run's folder. A service with a `url` runs already, and is left as it is: who calls
+    others is pointed at their proxies by hand (`proxies` in the target file gives those a fixed port).
     """
 
     kind = "process"
@@ -131,6 +132,9 @@ class Process(Deployer):
         assert up is not None, "prepare has made it"
         topology = target.topology()
         listens = {edge: scene.open_edge(edge, up.addresses[edge.callee]) for edge in topology.edges}
+        for edge, listen in listens.items():
+            if edge.caller in up.elsewhere:
+                scene.say(pointed(edge, listen, up.addresses[edge.callee]))
         for name in up.ports.keys() - up.serving.keys():
             up.services[name] = _service(up, name, listens)
         callees = {name: [edge.callee for edge in topology.edges if edge.caller == name] for name in up.services}

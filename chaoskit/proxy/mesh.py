@@ -118,10 +118,12 @@ class Mesh:
         will_undo: Callable[[Undo], None],
         done: Callable[[str], None],
         place: ProxyPlace | None = None,
+        ports: Mapping[str, int] | None = None,
     ) -> None:
         """`toxiproxy` is `embedded`, `real` or the URL of one that runs. `will_undo` returns when it is on disk.
-        Without a `place` the servers are processes on loopback."""
+        Without a `place` the servers are processes on loopback, and proxies listen on `ports` (by edge) or any free."""
         self._place = place
+        self._ports = ports or {}
         self._launcher = launcher
         self._toxiproxy = toxiproxy
         self._seed = seed
@@ -178,10 +180,19 @@ class Mesh:
             if self._place is not None and (callers := self._place.callers(edge)):
                 shared = {"callers": list(callers), "otherwise": str(upstream)}
             upstream = behind[1] if behind is not None else upstream
-            listen_on = "127.0.0.1:0" if self._place is None else self._place.listen(serving, edge)
-            made = tap.client.create(
-                edge.name, str(upstream), listen=listen_on, protocol=edge.protocol, tap=True, **shared
-            )
+            own = f"127.0.0.1:{self._ports.get(edge.name, 0)}"
+            listen_on = own if self._place is None else self._place.listen(serving, edge)
+            try:
+                made = tap.client.create(
+                    edge.name, str(upstream), listen=listen_on, protocol=edge.protocol, tap=True, **shared
+                )
+            except ProxyError as error:
+                if self._place is not None or edge.name not in self._ports:
+                    raise
+                what = (
+                    f"no proxy on {edge.name} at {listen_on}, where `proxies` in the target wants it: {error.message}"
+                )
+                raise ProxyError(what) from error
             listen = self._reached(serving, edge, made)
             real = None if behind is None or self._real is None else (self._real, behind[0])
             self._controls[edge.name] = Control(edge, listen, self.served_by, (tap, edge.name), real)

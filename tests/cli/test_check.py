@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.cli.conftest import Said
-from tests.experiments import write
+from tests.experiments import TARGET, write
 
 
 def test_good_files_exit_0_and_say_what_samples_they_need(chaoskit: Callable[..., Said], here: Path) -> None:
@@ -18,6 +18,15 @@ def test_good_files_exit_0_and_say_what_samples_they_need(chaoskit: Callable[...
     assert "72 requests needed in fault, 375 planned" in out
     assert "steady state: error rate ≤ 1%: any requests will do in baseline, 300 planned" in out
     assert "ok  targets/tiny/target.yaml  3 services, 4 edges" in out
+
+
+def test_it_says_what_must_be_pointed_at_proxies(chaoskit: Callable[..., Said], here: Path) -> None:
+    web = 'web:\n    url: http://127.0.0.1:8000\n    proxies: {db: 9001}\n    needs: {DB: "{db}", API: "{api.1}"}'
+    head, _, tail = TARGET.partition("web:\n")
+    write(here, target=f"{head}{web}\n{tail[tail.index('  api:') :]}")
+    for told in (chaoskit("check", "targets").out, chaoskit("plan", "it.yaml").out):
+        assert "web->db: point web at 127.0.0.1:9001, where its proxy listens" in told
+        assert "web->api.1: point web at its proxy, which gets a free port in each run" in told
 
 
 def test_bad_files_exit_2_with_every_problem_of_every_file(chaoskit: Callable[..., Said], here: Path) -> None:

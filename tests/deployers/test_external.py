@@ -70,9 +70,15 @@ def test_a_service_that_would_have_to_be_started_is_refused(stood: Stood, tmp_pa
 
 
 def test_the_process_deployer_takes_both_kinds(stood: Stood, tmp_path: Path, running: str, server: str) -> None:
-    shape = target(tmp_path, {"web": {"run": server, "needs": {"X": "{pay}"}}, "pay": {"url": running}})
+    services = {
+        "web": {"run": server, "needs": {"X": "{pay}"}},
+        "pay": {"url": running, "needs": {"Y": "http://{bank}"}},
+        "bank": {"run": server},
+    }
     process = Process()
-    system = process.deploy(shape, stood.scene())
+    system = process.deploy(target(tmp_path, services), stood.scene())
+    bank = system.replica("bank").address
+    assert stood.said == [f"pay->bank: point pay at {bank} instead of {bank}"]
     assert system.replica("pay").ready() and system.replica("web").ready()
     process.stop()
     assert system.replica("pay").ready() and not system.replica("web").alive()

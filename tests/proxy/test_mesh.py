@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from chaoskit.deployers.ports import reserve
 from chaoskit.errors import MissingPart, ProxyError, UndoError
 from chaoskit.interfaces import Address, Child, LaunchSpec, ProxyControl
 from chaoskit.model.observation import TapSlot
@@ -144,6 +145,22 @@ def by_hand(undo: Undo) -> None:
     """Apply an undo as a fresh process does: from its JSON, through the registry."""
     fresh = msgspec.json.decode(msgspec.json.encode(undo), type=Undo)
     undo_owners()[fresh.owner].apply_undo(fresh, None)
+
+
+def test_a_proxy_listens_on_the_port_that_it_is_given_and_says_where_somebody_else_does() -> None:
+    reserved, journal, launcher = reserve(), Journal(), Launcher()
+    ports = {EDGE.name: reserved.address.port}
+    mesh = Mesh(launcher, "embedded", 7, journal.will_undo, journal.done, ports=ports)
+    mesh.start()
+    try:
+        with pytest.raises(ProxyError, match=f"orders->payments.1.*{reserved.address.port}"):
+            mesh.open(EDGE, Address("127.0.0.1", 1))
+        reserved.release()
+        assert mesh.open(EDGE, Address("127.0.0.1", 1)) == reserved.address
+    finally:
+        mesh.close()
+        for child in launcher.children:
+            child.stop()
 
 
 def test_calls_cross_it_and_it_says_who_serves(stage: Stage) -> None:
