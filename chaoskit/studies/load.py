@@ -34,6 +34,7 @@ from chaoskit.steps import carry_out_steps
 from chaoskit.store import Store, keep, new_run_id, slug
 from chaoskit.target import Target
 from chaoskit.traffic import LoadSpec
+from chaoskit.traffic.secrets import without_secrets, words_without_secrets
 
 __all__ = ["LoadAsked", "LoadStage", "check_host", "here", "is_url", "judged", "load_without_faults"]
 
@@ -239,13 +240,14 @@ class LoadStage:
         if self.interrupt.requested:
             gates.append(Gate(gate="interrupted", open=False, because=self.interrupt.because))
         verdict = merge(findings, gates)
+        written = asked.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         if not findings and all(gate.open for gate in gates):
             verdict = Verdict.SUPPORTED
         run = Run(
             id=self.run_id,
             title=self.title,
             experiment="",
-            source=json.dumps(asked.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True), indent=2),
+            source=json.dumps(without_secrets(written), indent=2),
             target=self.target.name if self.target else asked.where,
             deployer=asked.deployer if self.target else "none",
             topology=history.topology,
@@ -260,7 +262,7 @@ class LoadStage:
             as_expected=verdict is Verdict.SUPPORTED,
             undo_left=list(self._stage.undo_left),
             interrupted=self.interrupt.requested,
-            environment={"command": " ".join(asked.command)},
+            environment={"command": " ".join(words_without_secrets(asked.command))},
             folder=str(self.folder),
             notes=self.notes,
         )

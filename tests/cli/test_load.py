@@ -29,13 +29,14 @@ def test_a_url_is_loaded_and_judged(tmp_path: Path) -> None:
     with Server(polite) as server:
         done = chaoskit(
             *(f"{server.url}/x?y=1", "--rate", "100/s", "--for", "5s", "--json", "--junit", "junit.xml"),
-            *("--expect", "p95 < 2s", "--expect", "error_rate < 5%", "-H", "X-A: b"),
+            *("--expect", "p95 < 2s", "--expect", "error_rate < 5%", "-H", "X-A: b", "-H", "Authorization: s3cret"),
             cwd=tmp_path,
         )
         assert done.returncode == 0, done.stderr
         assert len(server.requests) == 500
         assert server.requests[0].startswith(b"GET /x?y=1 HTTP/1.1\r\n")
         assert b"\r\nX-A: b\r\n" in server.requests[0]
+        assert b"\r\nAuthorization: s3cret\r\n" in server.requests[0]
     document = json.loads(done.stdout)
     (run,) = document["runs"]
     assert document["verdict"] == run["verdict"] == "supported"
@@ -45,6 +46,8 @@ def test_a_url_is_loaded_and_judged(tmp_path: Path) -> None:
     assert run["windows"] == {"load": [[0.0, 5.0]]}
     assert (Path(tmp_path / run["folder"]) / "report.html").exists()
     assert "testcase" in (tmp_path / "junit.xml").read_text()
+    kept = [path for path in (tmp_path / run["folder"]).rglob("*") if path.is_file() and path.suffix != ".svg"]
+    assert not [path for path in kept if b"s3cret" in path.read_bytes()]
 
 
 def test_a_threshold_that_breaks_is_exit_1(tmp_path: Path) -> None:
