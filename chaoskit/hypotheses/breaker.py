@@ -83,8 +83,9 @@ class Breaker(Hypothesis):
     metric: Literal["agrees", "any"] = "any"
     """Whether what the caller's metric says must agree with what crosses the edge."""
     told_by: ToldBy | None = None
-    """Which metric or query tells its state, where it is not one of those that are known (a name like
-    `circuit_breaker_state`, as purgatory, pybreaker, Resilience4j and Envoy have them)."""
+    """Which metric or query tells its state, where it is not one of those that are known: with a name like
+    `circuit_breaker_state` (as purgatory, pybreaker, Resilience4j and Envoy have them) and a label that names the
+    callee."""
 
     @model_validator(mode="after")
     def _something(self) -> Breaker:
