@@ -122,8 +122,9 @@ class Browser:
                 return
 
     def page(
-        self, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1.0, script: bool = True
-    ) -> Page:
+        self, *, width: int = 1280, height: int = 900, dark: bool = False, scale: float = 1.0, script: bool = True,
+        touch: bool = False,
+    ) -> Page:  # fmt: skip
         """A fresh page of a size in CSS pixels."""
         target = self.send("Target.createTarget", {"url": "about:blank"})["targetId"]
         session = self.send("Target.attachToTarget", {"targetId": target, "flatten": True})["sessionId"]
@@ -134,6 +135,8 @@ class Browser:
         page.send("Emulation.setDeviceMetricsOverride", metrics)
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         page.send("Emulation.setEmulatedMedia", {"features": scheme})
+        if touch:
+            page.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
         if not script:
             page.send("Emulation.setScriptExecutionDisabled", {"value": True})
         return page
@@ -190,8 +193,7 @@ class Page:
         self.send("Input.dispatchMouseEvent", params)
 
     def finger(self, *places: tuple[float, float]) -> None:
-        """Put a finger on the first place, move it along the others, and lift it."""
-        self.send("Emulation.setTouchEmulationEnabled", {"enabled": True})
+        """Put a finger on the first place, move it along the others, and lift it, on a page that takes touches."""
         for kind, (x, y) in zip(["touchStart"] + ["touchMove"] * (len(places) - 1), places, strict=True):
             self.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
         self.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})

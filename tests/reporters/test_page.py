@@ -209,7 +209,7 @@ def first_plot(page: Page) -> list[float]:
 
 
 def test_a_finger_looks_closer_reads_and_still_scrolls(browser, reports):
-    page = browser.page(width=360, height=700)
+    page = browser.page(width=360, height=700, touch=True)
     page.open(reports["refuted"])
     x, y, width, height = first_plot(page)
     page.finger((x + width / 3, y + height / 2))
