@@ -36,7 +36,7 @@ def test_a_pair_comes_out_as_expected(chaoskit: Callable[..., Command], stem: st
 
 @requires("toxiproxy")
 @pytest.mark.parametrize("variant", ["protected", "unprotected"])
-@pytest.mark.parametrize("stem", ["payments-50-percent-slower", "payments-black-holed"])
+@pytest.mark.parametrize("stem", ["database-300ms-slower", "payments-black-holed"])
 def test_a_pair_comes_out_the_same_on_a_real_toxiproxy(
     chaoskit: Callable[..., Command], stem: str, variant: str
 ) -> None:
