@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -198,12 +199,15 @@ def test_the_cursor_reads_out_every_chart_by_keyboard(page, reports):
 
 
 def first_plot(page: Page) -> list[float]:
-    """Where the first chart is in the window: left, top, width, height."""
-    page.ask("document.querySelector('.chart .plot').scrollIntoView({block: 'center'})")
-    page.browser.listen(0.5)
+    """Where the first chart is in the window, once the page has come to rest there: left, top, width, height."""
+    page.ask("document.querySelector('.chart .plot').scrollIntoView({block: 'center', behavior: 'instant'})")
     where = "(() => { const b = document.querySelector('.chart .plot').getBoundingClientRect(); return"
     where += " [b.x, b.y, b.width, b.height]; })()"
-    found = page.ask(where)
+    found, before, until = page.ask(where), None, time.monotonic() + 20.0
+    while found != before:
+        assert time.monotonic() < until, "the page does not come to rest"
+        page.browser.listen(0.5)
+        found, before = page.ask(where), found
     assert isinstance(found, list)
     return found
 
