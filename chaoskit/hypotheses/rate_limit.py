@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from chaoskit.hypotheses.claim import Claim, Part, compared, finding, unknown_name, unknown_request
 from chaoskit.hypotheses.measures import RateOf
-from chaoskit.hypotheses.words import amount, between, of_text, share_text
+from chaoskit.hypotheses.words import amount, between, moment, of_text, share_text
 from chaoskit.interfaces import Named
 from chaoskit.model.history import History, Phase
 from chaoskit.model.load_view import LoadView
+from chaoskit.model.spans import merged
 from chaoskit.model.statistics import MINIMUM_BLOCKS
 from chaoskit.model.topology import Topology
 from chaoskit.model.units import Rate, Share
@@ -112,6 +113,11 @@ class RateLimit(Claim):
             f" {amount(self.admits, '1/s')} ± {share_text(self.tolerance)}"
         ).replace("as claimed ", "as claimed: ")
         admitted = base._replace(verdict=verdict, because=because, measured=seen.value, interval=seen.interval)
+        if verdict is Verdict.REFUTED:
+            above = seen.value > high
+            broken = [span for span, rate in seen.by_block if (rate > high if above else rate < low)]
+            since = f"; it broke first {moment(history, broken[0][0])}" if broken else ""
+            admitted = admitted._replace(because=because + since, evidence=tuple(merged(broken)) or view.spans)
         return [admitted, *self._refusals(view, phase, base)]
 
     def _admitted(self, view: LoadView) -> NDArray[np.int64]:

@@ -263,11 +263,13 @@ def test_busy_neighbours_share_one_core_and_are_ended_by_anybody_who_reads_the_j
     undo = hog_undo(mark, "payments", [busy])
     assert not marked(HOG_MARK, mark, table()), "naming them starts none"
     start_hogs(mark, [busy], 2)
-    until = time.monotonic() + 10.0  # a process bears its mark a moment after its exec
-    while len(marked(HOG_MARK, mark, table())) < 2 and time.monotonic() < until:
-        time.sleep(0.01)
-    assert len(marked(HOG_MARK, mark, table())) == 2 and len(os.sched_getaffinity(busy)) == 1
-    HogUndo.apply_undo(undo, None)
+    try:
+        until = time.monotonic() + 10.0  # a process bears its mark a moment after its exec
+        while len(marked(HOG_MARK, mark, table())) < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert len(marked(HOG_MARK, mark, table())) == 2 and len(os.sched_getaffinity(busy)) == 1
+    finally:
+        HogUndo.apply_undo(undo, None)
     assert not marked(HOG_MARK, mark, table()) and os.sched_getaffinity(busy) == cores
     HogUndo.apply_undo(undo, None)
 
