@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
 from chaoskit.proxy import addresses
+from chaoskit.proxy.names import Names
 from chaoskit.proxy.tap import Hub
 from chaoskit.proxy.timers import Timers
 
@@ -26,7 +27,11 @@ class Context:
     dial_timeout: float = 10.0
     """Seconds in which an upstream must take a connection (default mode; strict waits for the kernel)."""
     version: str = "2.12.0"
+    names: Names = field(init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.names = Names(self.loop)
 
     async def resolve(self, address: str) -> tuple[str, int]:
         """IP address and port of an address to listen on. Raises AddressError."""

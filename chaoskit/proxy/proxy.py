@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from time import monotonic
 
@@ -193,15 +194,17 @@ class Proxy:
         upstream = UpstreamSide(connection)
         try:
             host, port = addresses.split(self.upstream)
-            dial = partial(
-                self.context.loop.create_connection, lambda: upstream, host or "localhost", addresses.port_of(port)
-            )
+            dial = partial(self.context.loop.create_connection, lambda: upstream)
+            host, number = host or "localhost", addresses.port_of(port)
             if self.context.strict:
                 async with self._dialling:
-                    await dial()
+                    await dial(host, number)
             else:
                 async with asyncio.timeout(self.context.dial_timeout):
-                    await dial()
+                    if addresses.literal(host):
+                        await dial(host, number)
+                    else:
+                        await _first(dial, await self.context.names.find(host, number))
         except (
             OSError,
             TimeoutError,
@@ -384,3 +387,14 @@ class Proxy:
             self.tap.listen(True, monotonic())
         self._flap_since = monotonic()
         self._time_flapping()
+
+
+async def _first(dial: Callable[[str, int], Awaitable[object]], found: Sequence[tuple[str, int]]) -> None:
+    """Connect to the first address that takes it. Raises the OSError of the last where none does."""
+    for host, port in found[:-1]:
+        try:
+            await dial(host, port)
+        except OSError:
+            continue
+        return
+    await dial(*found[-1])
