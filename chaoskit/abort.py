@@ -18,7 +18,7 @@ __all__ = ["AbortWatch"]
 _LOOK_BACK = 1.0
 """Seconds over which a measure is taken."""
 _KEEP = 3.0
-_LATE = 0.5
+_LATE = 1.0
 """Seconds that a slot may take to come in: what has not come by then did not happen."""
 
 
