@@ -199,7 +199,7 @@ def test_a_target_that_does_not_come_up_is_exit_4_with_its_log(
     chaoskit: Callable[..., Command], tmp_path: Path
 ) -> None:
     broken = tmp_path / "target.yaml"
-    broken.write_text("name: broken\nentry: web\nservices:\n  web: {run: \"python -c 'print(1/0)'\"}\n")
+    broken.write_text("name: broken\nentry: web\nservices:\n  web: {run: \"python -c 'print(1/0)' {port}\"}\n")
     out = said(chaoskit, "up", str(broken), code=4)
     assert "ZeroDivisionError" in out
     assert not standing() and not list(journals())
