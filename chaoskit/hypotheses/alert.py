@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import ClassVar
 
 from pydantic import model_validator
@@ -12,6 +11,7 @@ from pydantic import model_validator
 from chaoskit.hypotheses.claim import Part, finding
 from chaoskit.hypotheses.metric import why_none
 from chaoskit.hypotheses.prometheus import unknown_server
+from chaoskit.hypotheses.series import silences
 from chaoskit.hypotheses.words import amount, joined, seconds_text
 from chaoskit.interfaces import Hypothesis
 from chaoskit.model.history import History, Phase, Span
@@ -100,7 +100,8 @@ class Alert(Hypothesis):
             ends = [fault.undone for fault in history.faults if fault.undone is not None]
             start, end = min(start for start, _ in faults), max(ends, default=None)
             fired = next((point.at for point in seen if point.value >= _FIRING and point.at >= start), None)
-            parts += self._fires(seen, fired, start, max(end for _, end in faults)) if self.fires_within else []
+            if self.fires_within is not None:
+                parts += self._fires(seen, fired, start, max(end for _, end in faults))
             parts += self._resolves(seen, fired, end, spans[-1][1]) if self.resolves_within is not None else []
         return finding(self, [part._replace(samples=len(inside), lane=self.alert) for part in parts])
 
@@ -184,5 +185,4 @@ class Alert(Hypothesis):
 
 def _unseen(seen: Sequence[MetricPoint], start: float, end: float) -> list[Span]:
     """Where nothing was told of the alert for longer than a few rounds of asking."""
-    times = [start, *(point.at for point in seen if start <= point.at < end), end]
-    return [(a, b) for a, b in pairwise(times) if b - a > _UNSEEN]
+    return silences((point.at for point in seen), (start, end), _UNSEEN)

@@ -129,21 +129,22 @@ def _floor(value: object, info: ValidationInfo) -> FloorValue:
 def _share_limit(value: object, info: ValidationInfo) -> ShareLimitValue:
     if isinstance(value, ShareLimitValue):
         return value
-    if isinstance(value, float) and not written(info):
-        return ShareLimitValue(value)
-    if isinstance(value, str) and value.strip().startswith("+"):
-        return ShareLimitValue(parse_share(value.strip()[1:].strip()), over=True)
-    return ShareLimitValue(parse_share(value))
+    return ShareLimitValue(*_share(value, info, "+"))
 
 
 def _share_floor(value: object, info: ValidationInfo) -> ShareFloorValue:
     if isinstance(value, ShareFloorValue):
         return value
+    return ShareFloorValue(*_share(value, info, "-"))
+
+
+def _share(value: object, info: ValidationInfo, sign: str) -> tuple[float, bool]:
+    """A share, and whether it is against the baseline's: written with this sign."""
     if isinstance(value, float) and not written(info):
-        return ShareFloorValue(value)
-    if isinstance(value, str) and value.strip().startswith("-"):
-        return ShareFloorValue(parse_share(value.strip()[1:].strip()), under=True)
-    return ShareFloorValue(parse_share(value))
+        return value, False
+    if isinstance(value, str) and value.strip().startswith(sign):
+        return parse_share(value.strip()[1:].strip()), True
+    return parse_share(value), False
 
 
 def _text(value: LimitValue | FloorValue | ShareLimitValue | ShareFloorValue) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Literal, NamedTuple
@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import PAGE_READ, MetricPoint
 
-__all__ = ["FEWEST", "Across", "Reads", "Sample", "Series", "combined", "gaps", "series_in", "taken"]
+__all__ = ["FEWEST", "Across", "Reads", "Sample", "Series", "combined", "gaps", "series_in", "silences", "taken"]
 
 Reads = Literal["value", "rate", "increase"]
 Across = Literal["each", "sum", "max", "min"]
@@ -106,12 +106,15 @@ def combined(series: Sequence[Series], across: Across) -> list[Series]:
 
 def gaps(one: Series, spans: Sequence[Span]) -> list[Span]:
     """Where the series was gone: no sample for over three times the usual distance."""
-    found = []
     allowed = _STALE * max(one.usual, 0.1)
-    for start, end in spans:
-        times = [start, *(sample.at for sample in one.samples if start <= sample.at < end), end]
-        found += [(a, b) for a, b in pairwise(times) if b - a > allowed]
-    return found
+    return [gap for span in spans for gap in silences([sample.at for sample in one.samples], span, allowed)]
+
+
+def silences(times: Iterable[float], span: Span, longest: float) -> list[Span]:
+    """Where nothing was told within a span for longer than `longest` seconds. `times` ascend."""
+    start, end = span
+    told = [start, *(at for at in times if start <= at < end), end]
+    return [(a, b) for a, b in pairwise(told) if b - a > longest]
 
 
 def taken(samples: Sequence[Sample], take: str) -> Sample:

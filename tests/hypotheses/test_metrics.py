@@ -152,6 +152,7 @@ SILENT = Alert(alert="Down", silent=True)
             SUPPORTED,
             "fired 2 s after the fault went in, within 3 s; Down resolved 2 s",
         ),
+        (Alert(alert="Down", fires_within=0.0), alarm((13.0, 20.0)), REFUTED, "Down fired 5 s after"),
         (ALERT, alarm((13.0, 20.0)), REFUTED, "Down fired 5 s after the fault went in, later than 3 s"),
         (ALERT, alarm(), REFUTED, "Down did not fire in the 10 s of the fault"),
         (ALERT, alarm((10.0, 23.0)), REFUTED, "Down resolved 5 s after the fault's end"),
@@ -171,8 +172,8 @@ SILENT = Alert(alert="Down", silent=True)
         (Alert(alert="Down", resolves_within=3.0), alarm(), INCONCLUSIVE, "never fired, so it could not resolve"),
     ],
     ids=[
-        "in time", "late", "never", "resolves late", "never resolves", "false alarm", "unknown", "silent", "loud",
-        "never in a window cut short", "short fault", "short recovery", "nothing to resolve",
+        "in time", "not at once", "late", "never", "resolves late", "never resolves", "false alarm", "unknown",
+        "silent", "loud", "never in a window cut short", "short fault", "short recovery", "nothing to resolve",
     ],
 )  # fmt: skip
 def test_alerts_are_judged(claim: Hypothesis, built: HistoryBuilder, verdict: Verdict, said: str) -> None:
