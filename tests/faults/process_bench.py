@@ -140,3 +140,21 @@ def tried_in(
         return try_faults(faults, folder, deployer or Process(), seconds)
     finally:
         patch.undo()
+
+
+def bites_and_is_gone(tried: Tried, fault: ServiceFault) -> None:
+    """It was put in, its trace proves that it bit, and its replicas serve again."""
+    assert fault.id not in tried.errors, tried.errors
+    trace = fault.trace(tried.history)
+    print(trace.because)
+    assert trace.bit, trace.because
+    for replica in tried.history.topology.select_replicas(str(fault.on))[: getattr(fault, "before", None)]:
+        assert tried.recovered[replica], replica
+        assert set(tried.recovered[replica]) == {200}, replica
+
+
+def found_out(tried: Tried, twin: ServiceFault) -> None:
+    """The trace of one that was never put in does not prove it."""
+    trace = twin.trace(tried.history)
+    print(trace.because)
+    assert not trace.bit, trace.because

@@ -10,7 +10,7 @@ import pytest
 
 from chaoskit.faults.disk import DiskFull
 from tests.faults.disks import free, small_filesystem
-from tests.faults.process_bench import Tried, tried_in, twin
+from tests.faults.process_bench import Tried, found_out, tried_in, twin
 
 pytestmark = pytest.mark.live
 
@@ -48,6 +48,4 @@ def test_it_bites_and_there_is_room_again_when_it_is_undone(on_disk: OnDisk) -> 
 
 
 def test_a_twin_that_was_never_put_in_is_found_out(on_disk: OnDisk) -> None:
-    trace = on_disk.twin.trace(on_disk.tried.history)
-    print(trace.because)
-    assert not trace.bit, trace.because
+    found_out(on_disk.tried, on_disk.twin)

@@ -19,7 +19,7 @@ from chaoskit.faults.resource import Cpu, Descriptors, Memory
 from chaoskit.faults.service import ServiceFault
 from chaoskit.model.history import Phase
 from tests.docker_engine import base
-from tests.faults.process_bench import Tried, tried_in, twin
+from tests.faults.process_bench import Tried, bites_and_is_gone, found_out, tried_in, twin
 from tests.requires import requires
 
 pytestmark = [requires("docker"), pytest.mark.live]
@@ -79,21 +79,12 @@ def trial(request: pytest.FixtureRequest, fault: ServiceFault) -> Tried:
 def test_it_bites_and_the_service_is_back_when_it_is_undone(
     request: pytest.FixtureRequest, fault: ServiceFault
 ) -> None:
-    tried = trial(request, fault)
-    assert fault.id not in tried.errors, tried.errors
-    trace = fault.trace(tried.history)
-    print(trace.because)
-    assert trace.bit, trace.because
-    for replica in tried.history.topology.select_replicas(str(fault.on))[: getattr(fault, "before", None)]:
-        assert tried.recovered[replica], replica
-        assert set(tried.recovered[replica]) == {200}, replica
+    bites_and_is_gone(trial(request, fault), fault)
 
 
 @pytest.mark.parametrize("fault", TWINS, ids=lambda fault: fault.id)
 def test_a_twin_that_was_never_put_in_is_found_out(request: pytest.FixtureRequest, fault: ServiceFault) -> None:
-    trace = fault.trace(trial(request, fault).history)
-    print(trace.because)
-    assert not trace.bit, trace.because
+    found_out(trial(request, fault), fault)
 
 
 def test_after_scaling_up_all_replicas_serve_and_the_undo_stops_the_new_ones(on_processes: Tried) -> None:

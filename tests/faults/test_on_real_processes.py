@@ -9,7 +9,7 @@ from chaoskit.faults.loop import CrashLoop, Monkey, Restart
 from chaoskit.faults.process import Kill, Pause, Scale
 from chaoskit.faults.service import ServiceFault
 from chaoskit.model.history import Phase
-from tests.faults.process_bench import Tried, tried_in, twin
+from tests.faults.process_bench import Tried, bites_and_is_gone, found_out, tried_in, twin
 
 FAULTS: tuple[ServiceFault, ...] = (
     Kill(id="kill", on="kill"),
@@ -32,21 +32,13 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Tried:
 @pytest.mark.live
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
 def test_it_bites_and_the_service_is_back_when_it_is_undone(tried: Tried, fault: ServiceFault) -> None:
-    assert fault.id not in tried.errors, tried.errors
-    trace = fault.trace(tried.history)
-    print(trace.because)
-    assert trace.bit, trace.because
-    for replica in tried.history.topology.select_replicas(str(fault.on))[: getattr(fault, "before", None)]:
-        assert tried.recovered[replica], replica
-        assert set(tried.recovered[replica]) == {200}, replica
+    bites_and_is_gone(tried, fault)
 
 
 @pytest.mark.live
 @pytest.mark.parametrize("fault", TWINS, ids=lambda fault: fault.id)
 def test_a_twin_that_was_never_put_in_is_found_out(tried: Tried, fault: ServiceFault) -> None:
-    trace = fault.trace(tried.history)
-    print(trace.because)
-    assert not trace.bit, trace.because
+    found_out(tried, fault)
 
 
 @pytest.mark.live

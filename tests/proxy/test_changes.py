@@ -14,24 +14,11 @@ import pytest
 
 from chaoskit.proxy.proxy import Proxy
 from tests.proxy.inside import Inside, inside
-from tests.proxy.serving import Api, Upstream, connect, echo, embedded, eventually, how_it_ends
+from tests.proxy.serving import Api, Upstream, connect, echo, eventually, how_it_ends
 
 P = {"name": "p", "listen": "127.0.0.1:0", "upstream": "127.0.0.1:9"}
 FAR = 3_600_000
 """An hour in ms: what comes then does not come in a test."""
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Api]:
-    with embedded("--seed", "7") as api:
-        yield api
-
-
-@pytest.fixture
-def server(running: Api) -> Iterator[Api]:
-    running.clear()
-    yield running
-    running.clear()
 
 
 @contextmanager
