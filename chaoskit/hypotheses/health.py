@@ -12,6 +12,7 @@ from chaoskit.hypotheses.claim import Part, finding, unknown_request, unknown_se
 from chaoskit.hypotheses.troubles import Trouble, end_of, failures_met, faults_of
 from chaoskit.hypotheses.words import amount, joined, seconds_text
 from chaoskit.interfaces import Hypothesis
+from chaoskit.model.answers import standing
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import SLOT, ProbeResult
 from chaoskit.model.spans import within
@@ -26,7 +27,7 @@ _ENOUGH = 4
 
 
 class _Stretch(NamedTuple):
-    """Probe results on end that say the same."""
+    """Probe results on end that say the same. Where nobody asked there is none."""
 
     start: float
     end: float
@@ -53,7 +54,8 @@ class Health(Hypothesis):
         {kind: health, service: payments, within: 1s, live: any}     # its process is killed: liveness may fall
 
     Limits: the times are as fine as the probing (250 ms); a fault that is shorter than `within` may go unseen. It is
-    inconclusive where nobody asked, where no trouble was, and where the time after it is shorter than `within`.
+    inconclusive where no trouble was, where the time after it is shorter than `within`, and where what decides fell
+    into a time in which nobody asked (over 1.5 s, and over four times the usual distance of two answers).
     """
 
     kind: ClassVar[str] = "health"
@@ -158,17 +160,28 @@ class Health(Hypothesis):
         if not asked:
             because = f"readiness of {replica} was not asked while {fault.says} was in"
             return [Part(Verdict.INCONCLUSIVE, because, phase=Phase.FAULT, lane=replica)]
+        unasked = _unasked(stretches, [span])
         lies = [(max(s.start, start), min(s.end, end)) for s in stretches if s.ok and s.start < end and s.end > start]
         lied = sum(b - a for a, b in lies)
         no = next((seen.at for seen in asked if not seen.ok), None)
         base = Part(Verdict.SUPPORTED, "", None, "s", None, str(Phase.FAULT), len(asked), (), replica)
+        could = min([end if no is None else no, *(a for a, _ in unasked)]) - start  # that soon it may have flipped
+        hidden = sum(b - a for a, b in unasked)
+        in_time = no is not None and no - start <= self.within + 1e-9
+        after = lied - (no - start if no is not None and in_time else could)
+        known = could > self.within + 1e-9 or after > self.within
+        if unasked and not known and (not in_time or hidden > self.within):
+            because = f"{_nobody_asked('readiness', replica, unasked)}: it may have told {fault.says} or lied"
+            part = base._replace(verdict=Verdict.INCONCLUSIVE, because=because, evidence=tuple(unasked))
+            return [part, *self._return(history, replica, fault, all_of_them, stretches)]
         if no is None and end - start < self.within:
             because = f"{fault.says} lasted {amount(end - start, 's')}: too short for readiness of {replica} to flip"
             return [base._replace(verdict=Verdict.INCONCLUSIVE, because=because, evidence=(span,))]
         lie = f"it lied for {amount(lied, 's')}"
         if no is None:
+            times = f"each of the {len(asked)} times it was asked in the" if unasked else "for all"
             because = (
-                f"readiness of {replica} said yes for all {amount(end - start, 's')} of {fault.says} from"
+                f"readiness of {replica} said yes {times} {amount(end - start, 's')} of {fault.says} from"
                 f" {seconds_text(start)} on{_failing(history, span)}: {lie}"
             )
             return [base._replace(verdict=Verdict.REFUTED, because=because, measured=lied, evidence=tuple(lies))]
@@ -200,6 +213,11 @@ class Health(Hypothesis):
         last = min([end_of(history), *(one.start for one in all_of_them if one.start > end)])
         yes = next((max(s.start, end) for s in stretches if s.ok and s.end > end and s.start < last), None)
         lane = replica
+        unasked = _unasked(stretches, [(end, last if yes is None else yes)])
+        still_no = any(not s.ok and s.start < last and s.end > end + allowed for s in stretches)
+        if unasked and last - end >= allowed and not still_no and (yes is None or yes - end > allowed):
+            because = f"{_nobody_asked('readiness', replica, unasked)}: it may have returned in time"
+            return [Part(Verdict.INCONCLUSIVE, because, phase=Phase.RECOVERY, evidence=tuple(unasked), lane=lane)]
         if yes is None and last - end < allowed:
             because = (
                 f"only {amount(last - end, 's')} were watched after {fault.says}: too short to see readiness return"
@@ -223,16 +241,28 @@ class Health(Hypothesis):
 
 
 def _stretches(results: Sequence[ProbeResult], last: float) -> list[_Stretch]:
-    """Results on end with the same answer; each answer stands until the next one."""
+    """Results on end with the same answer."""
     found: list[_Stretch] = []
-    for seen, after in pairwise([*results, None]):
-        assert seen is not None
-        until = after.at if after is not None else max(last, seen.at)
-        if found and found[-1].ok == seen.ok:
-            found[-1] = found[-1]._replace(end=until)
+    for seen, (start, end) in zip(results, standing(results, last), strict=True):
+        if found and found[-1].ok == seen.ok and found[-1].end >= start:
+            found[-1] = found[-1]._replace(end=end)
         else:
-            found.append(_Stretch(seen.at, until, seen.ok))
+            found.append(_Stretch(start, end, seen.ok))
     return found
+
+
+def _unasked(stretches: Sequence[_Stretch], spans: Sequence[Span]) -> list[Span]:
+    """Where in the spans no answer stands."""
+    found: list[Span] = []
+    for start, end in spans:
+        inside = [(max(s.start, start), min(s.end, end)) for s in stretches if s.start < end and s.end > start]
+        for (_, known), (again, _) in pairwise([(start, start), *inside, (end, end)]):
+            found += [(known, again)] if again - known > SLOT else []
+    return found
+
+
+def _nobody_asked(what: str, replica: str, unasked: Sequence[Span]) -> str:
+    return f"{what} of {replica} was not asked from {joined([f'{a:.1f} to {seconds_text(b)}' for a, b in unasked])}"
 
 
 def _false_alarms(history: History, replica: str, what: str, stretches: Sequence[_Stretch]) -> list[Part]:
@@ -273,6 +303,10 @@ def _stays(
         down = sum(end - start for start, end in noes)
         because = f"{what} of {replica} said no for {amount(down, 's')}, first at {seconds_text(noes[0][0])}"
         return Part(Verdict.REFUTED, because, down, "s", None, Phase.FAULT, asked, noes, replica)
+    unasked = _unasked(stretches, judged)
+    if asked >= _ENOUGH and unasked:
+        because = f"{_nobody_asked(what, replica, unasked)}: whether it stayed was not seen"
+        return Part(Verdict.INCONCLUSIVE, because, None, "", None, Phase.FAULT, asked, tuple(unasked), replica)
     if asked < _ENOUGH:
         because = f"{what} of {replica} was asked {asked} times in {where}: it takes {_ENOUGH} to tell that it stays"
         return Part(Verdict.INCONCLUSIVE, because, None, "", None, Phase.FAULT, asked, tuple(judged), replica)

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from chaoskit.model.answers import standing
 from chaoskit.model.breaker_lane import BreakerLane
 from chaoskit.model.history import FaultSpan, Span
-from chaoskit.model.observation import Event, ProbeResult, TapSlot
+from chaoskit.model.observation import SLOT, Event, ProbeResult, TapSlot
 from chaoskit.model.units import duration_text
 
 __all__ = [
@@ -77,27 +78,23 @@ def health_lanes(results: Mapping[str, Sequence[ProbeResult]]) -> list[Lane]:
         said = f"{name} said no for {duration_text(seconds)}" if bad else f"{name} always said yes"
         if bad:
             said += f", first at {bad[0].start:.1f} s"
+        silent = sum(later.start - one.end for one, later in pairwise(segments))
+        if silent > SLOT:
+            said += f"; nobody asked for {duration_text(silent)}"
         lanes.append(Lane("health", name, tuple(segments[:MOST_SEGMENTS]), said))
     return lanes
 
 
 def _answers(answers: Sequence[ProbeResult]) -> list[Segment]:
-    gaps = sorted(later.at - one.at for one, later in pairwise(answers))
-    usual = gaps[len(gaps) // 2] if gaps else 0.25
     found: list[Segment] = []
-    for i, answer in enumerate(answers):
-        follows = answers[i + 1].at if i + 1 < len(answers) else answer.at + usual
-        # A check that waited for its timeout was asking all that time; only where nobody asked is there a gap.
-        end = follows if follows - answer.at <= 3 * usual + answer.took else answer.at + max(usual, answer.took)
+    for answer, (start, end) in zip(answers, standing(answers), strict=True):
         look = "ok" if answer.ok else "bad"
         why = answer.because or (f"status {answer.status}" if answer.status is not None else "no answer")
         last = found[-1] if found else None
-        if last is not None and last.look == look and abs(last.end - answer.at) < 1e-6:
+        if last is not None and last.look == look and abs(last.end - start) < 1e-6:
             found[-1] = Segment(last.start, end, look, last.label, last.title)
         else:
-            found.append(
-                Segment(answer.at, end, look, "" if answer.ok else why, f"{'yes' if answer.ok else 'no'}: {why}")
-            )
+            found.append(Segment(start, end, look, "" if answer.ok else why, f"{'yes' if answer.ok else 'no'}: {why}"))
     return found
 
 

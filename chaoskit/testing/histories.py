@@ -309,7 +309,8 @@ class HistoryBuilder:
     def probe(
         self, name: str, when: When = None, *, ok: bool = True, status: int | None = None, every: float = 0.25
     ) -> HistoryBuilder:
-        """Answers of a health check (`orders/ready`; of all replicas for `payments/ready`)."""
+        """Answers of a health check (`orders/ready`; of all replicas for `payments/ready`). With `every` infinite
+        nobody asked."""
         start, end = self.span(when)
         replica, _, check = name.partition("/")
         names = {f"{one}/{check}" for one in self._topology.select_replicas(replica)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from chaoskit.hypotheses.health import Health
@@ -179,3 +181,40 @@ def test_a_fault_that_ends_within_its_phase_is_returned_from_there() -> None:
     built._faults = built._faults[-1:]
     finding = phases(holds_in=["fault"]).judge(built.build())
     assert (finding.verdict, "said yes again 5 s after the end of kill" in finding.because) == (Verdict.REFUTED, True)
+
+
+def unasked(built: HistoryBuilder, start: float, end: float, *, what: str = "ready") -> HistoryBuilder:
+    return built.probe(f"orders/{what}", (start, end), every=math.inf)
+
+
+@pytest.mark.parametrize(
+    ("built", "verdict", "said"),
+    [
+        (unasked(failing(), 9.0, 18.0), "inconclusive", "was not asked from 8.8 to 18.0 s"),
+        (unasked(failing().probe("orders/ready", (14.0, 18.5), ok=False), 9.5, 14.0), "inconclusive", "9.3 to 14.0 s"),
+        (unasked(honest(), 9.0, 14.0), "inconclusive", "it may have told latency +50 ms on orders->payments or lied"),
+        (unasked(failing(), 11.0, 18.0), "refuted", "said yes each of the 12 times it was asked in the 10 s"),
+        (unasked(failing(), 8.5, 12.0), "refuted", "it lied for 6.25 s"),
+        (unasked(failing().probe("orders/ready", (16.0, 18.5), ok=False), 11.5, 16.0), "refuted", "said no 8 s after"),
+        (unasked(honest(), 9.0, 10.5), "supported", "said no 500 ms after"),
+        (unasked(honest(), 18.3, 23.0), "inconclusive", "was not asked from 18.3 to 23.0 s: it may have returned"),
+        (unasked(honest(), 18.3, 24.0), "inconclusive", "was not asked from 18.3 to 24.0 s: it may have returned"),
+        (unasked(honest().probe("orders/ready", (18.5, 21.5), ok=False), 21.5, 24.0), "refuted", "had not returned 6"),
+        (unasked(honest(), 9.0, 14.0, what="live"), "inconclusive", "of orders was not asked from 8.8 to 14.0 s"),
+        (unasked(honest(), 9.0, 10.0, what="live"), "supported", "said no 500 ms after"),
+    ],
+    ids=[
+        "silent from the first second on", "silent until it said no", "silent after it said no",
+        "yes beyond the time, then silent", "yes on both sides", "yes beyond the time, then no", "a second's silence",
+        "silent, then back", "silent to the end", "no beyond the time, then silent", "liveness", "liveness, a second",
+    ],
+)  # fmt: skip
+def test_what_nobody_asked_decides_nothing(built: HistoryBuilder, verdict: str, said: str) -> None:
+    finding = CLAIM.judge(built.build())
+    assert (finding.verdict, said in finding.because) == (verdict, True), finding.because
+
+
+def test_a_check_that_is_asked_seldom_is_not_silent() -> None:
+    built = failing().probe("orders/ready", None, every=2.0).probe("orders/ready", (9.0, 18.5), ok=False, every=2.0)
+    finding = Health(service="orders", within=3.0, live="any").judge(built.build())
+    assert finding.verdict is Verdict.SUPPORTED, finding.because
