@@ -19,6 +19,7 @@ from chaoskit.document import Data, Document, Path_, read, read_text
 from chaoskit.errors import FileError, Problem, UsageError
 from chaoskit.experiment import Experiment, Phases
 from chaoskit.interfaces import Fault
+from chaoskit.model.credentials import text_without_secrets
 from chaoskit.registry import FOLDERS, kinds
 from chaoskit.target import Target
 from chaoskit.target_checks import check_target
@@ -249,7 +250,8 @@ class _ExperimentReading:
         if self.deployer is not None:
             fields["deployer"] = self.deployer
         file = Path(self.document.file)
-        experiment = self._validated(fields, data).model_copy(update={"file": file, "source": self.document.text})
+        source = text_without_secrets(self.document.text, data, self.document.places)
+        experiment = self._validated(fields, data).model_copy(update={"file": file, "source": source})
         target = self._target(experiment)
         self._tell(check(experiment, target, doubtful=self.doubtful, numbers=self.numbers))
         if self.problems:

@@ -302,6 +302,13 @@ def test_an_experiment_may_be_json(tmp_path: Path) -> None:
     assert load(file).title == load(tmp_path / "it.yaml").title
 
 
+def test_what_is_kept_of_an_experiment_has_no_credentials(tmp_path: Path) -> None:
+    file = write(tmp_path, ("path: /page,", "path: /page, headers: {Authorization: Bearer s3cret},"))
+    experiment = load(file)
+    assert experiment.load.requests[0].headers == {"Authorization": "Bearer s3cret"}
+    assert experiment.source == file.read_text().replace("Bearer s3cret", "(hidden)")
+
+
 def test_a_target_is_not_an_experiment(tmp_path: Path) -> None:
     write(tmp_path)
     with pytest.raises(FileError, match="this is a target; expected an experiment"):

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Protocol
 from zlib import crc32
 
+from chaoskit.model.credentials import path_without_secrets
 from chaoskit.model.histogram import bucket_of, encode
 from chaoskit.model.observation import SLOT, TapCall, TapSlot, slot_start
 from chaoskit.proxy.http1 import Head
@@ -84,7 +85,7 @@ class Call:
             start=self.start,
             end=self.end,
             method=self.verb if head is None else head.method.decode("latin-1"),
-            path="" if head is None else head.path.decode("latin-1"),
+            path="" if head is None else path_without_secrets(head.path.decode("latin-1")),
             status=self.status or None,
             trace_id=trace_id,
             span_id=span_id,

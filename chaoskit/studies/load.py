@@ -20,6 +20,7 @@ from chaoskit.interfaces import Address, Deployer, Hypothesis, System
 from chaoskit.interrupt import Interrupt, Interrupted
 from chaoskit.lever import refuse_if_pulled
 from chaoskit.load.driver import LoadDriver
+from chaoskit.model.credentials import without_secrets, words_without_secrets
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import SLOT, Event, Observation, slot_start
 from chaoskit.model.run import Run
@@ -34,7 +35,6 @@ from chaoskit.steps import carry_out_steps
 from chaoskit.store import Store, keep, new_run_id, slug
 from chaoskit.target import Target
 from chaoskit.traffic import LoadSpec
-from chaoskit.traffic.secrets import without_secrets, words_without_secrets
 
 __all__ = ["LoadAsked", "LoadStage", "check_host", "here", "is_url", "judged", "load_without_faults"]
 
