@@ -348,6 +348,8 @@ class Deployer(Setting, ABC):
     """Ways of a service that it can put up, each a key of `ServiceSpec`; checked before anything starts."""
     as_processes: ClassVar[bool] = False
     """Whether services are processes of ours, beside us in our cgroup and on our disks."""
+    on_loopback: ClassVar[bool] = True
+    """Whether its proxies listen on this machine, where what runs already can be pointed at them."""
 
     @classmethod
     def able(cls, service: ServiceSpec) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +53,7 @@ def _plan(screen: Screen, experiment: Experiment, target: Target, variant: str |
         ("Faults", _faults(experiment, target)),
         ("Blast radius", _blast_radius(experiment, target)),
         ("What is moved", _moved(experiment, target)),
-        ("What must be pointed at proxies", target.to_point() if experiment.deployer != "docker" else ()),
+        ("What must be pointed at proxies", _to_point(experiment, target)),
         ("Hypotheses", _hypotheses(experiment)),
         ("Variants", _variants(experiment, variant)),
         ("What will run", _programs(experiment, target, experiment.variants.get(variant or ""))),
@@ -161,6 +161,13 @@ def _blast_radius(experiment: Experiment, target: Target) -> Iterator[str]:
     bystanders = topology.bystanders(broken) if broken else set()
     if bystanders:
         yield f"bystanders (must not notice): {', '.join(sorted(bystanders))}"
+
+
+def _to_point(experiment: Experiment, target: Target) -> Sequence[str]:
+    """What somebody must point at proxies, where they can be reached."""
+    from chaoskit.registry import find
+
+    return target.to_point() if find("deployers", experiment.deployer).on_loopback else ()
 
 
 def _moved(experiment: Experiment, target: Target) -> Iterator[str]:

@@ -58,6 +58,7 @@ class Docker(Deployer):
     kind = "docker"
     can: ClassVar[frozenset[str]] = frozenset({"disconnect", "kill", "limit", "pause"})
     takes: ClassVar[frozenset[str]] = frozenset({"build", "image", "provides", "run", "url"})
+    on_loopback: ClassVar[bool] = False
 
     _engine: Engine | None = PrivateAttr(default=None)
     _place: ContainerPlace | None = PrivateAttr(default=None)
