@@ -27,6 +27,7 @@ def test_it_says_what_must_be_pointed_at_proxies(chaoskit: Callable[..., Said], 
     for told in (chaoskit("check", "targets").out, chaoskit("plan", "it.yaml").out):
         assert "web->db: point web at 127.0.0.1:9001, where its proxy listens" in told
         assert "web->api.1: point web at its proxy, which gets a free port in each run" in told
+    assert "point web" not in chaoskit("plan", "it.yaml", "--deployer", "docker").out, "its proxies are in containers"
 
 
 def test_bad_files_exit_2_with_every_problem_of_every_file(chaoskit: Callable[..., Said], here: Path) -> None:
