@@ -14,7 +14,7 @@ from typing import ClassVar
 import msgspec
 
 from chaoskit.errors import CouldNotRun
-from chaoskit.faults.limits import identities
+from chaoskit.faults.limits import Group, identities
 from chaoskit.interfaces import System, UndoOwner
 from chaoskit.model.undo import JSON, Undo
 from chaoskit.processes import ProcessId, marked, running, table
@@ -48,6 +48,8 @@ class HogUndo(UndoOwner):
                 os.kill(pid, signal.SIGKILL)
         for hog in _started.pop(mark, []):
             hog.wait()
+        if undo.args.get("folder"):
+            Group(0, Path(str(undo.args["folder"])), Path(str(undo.args["home"]))).leave()
         places = msgspec.convert(undo.args["places"], list[Place])
         for place in places:
             if running(place.process):
@@ -59,23 +61,26 @@ class HogUndo(UndoOwner):
                     _run_on(pid, places[0].cores)
 
 
-def hog_undo(mark: str, replica: str, pids: Sequence[int]) -> Undo:
-    """Names the neighbours, and the cores that the service may use now."""
+def hog_undo(mark: str, replica: str, pids: Sequence[int], group: Group | None = None) -> Undo:
+    """Names the neighbours, the cores that the service may use now, and the group that the neighbours get."""
     places: list[JSON] = []
     for process in identities(pids):
         with contextlib.suppress(ProcessLookupError):  # gone meanwhile
             cores: list[JSON] = [*sorted(os.sched_getaffinity(process.pid))]
             places.append({"process": [process.pid, process.started, process.boot], "cores": cores})
+    there = {} if group is None else {"folder": str(group.folder), "home": str(group.home)}
     return Undo(
         id=f"{HogUndo.kind}:{mark}",
         owner=HogUndo.kind,
-        args={"mark": mark, "replica": replica, "places": places},
-        says=f"kill the processes with {HOG_MARK}={mark}; taskset -ap the cores of {replica} back",
+        args={"mark": mark, "replica": replica, "places": places, **there},
+        says=f"kill the processes with {HOG_MARK}={mark}; taskset -ap the cores of {replica} back"
+        + (f"; rmdir {group.folder}" if group is not None else ""),
     )
 
 
-def start_hogs(mark: str, pids: Sequence[int], count: int) -> None:
-    """Put a service on one of its cores, and `count` busy neighbours beside it. Raises CouldNotRun."""
+def start_hogs(mark: str, pids: Sequence[int], count: int, group: Group | None = None) -> None:
+    """Put a service on one of its cores, and `count` busy neighbours beside it, in a group of their own where the
+    service is not in ours: the kernel shares by groups first. Raises CouldNotRun."""
     try:
         core = max(os.sched_getaffinity(pids[0]))
         for pid in pids:
@@ -88,6 +93,8 @@ def start_hogs(mark: str, pids: Sequence[int], count: int) -> None:
         subprocess.Popen(command, env={HOG_MARK: mark}, start_new_session=True, stdin=subprocess.DEVNULL)
         for _ in range(count)
     ]
+    if group is not None:
+        group.weigh(count, [hog.pid for hog in _started[mark]])
 
 
 def _run_on(pid: int, cores: Iterable[int]) -> None:

@@ -79,8 +79,8 @@ class Cpu(ResourceFault):
     What it does
         With `to`: holds all processes of each replica together down to `to` of one core, by a cgroup where we may make
         one, else by stopping them whenever they have used their share. With `hog`: keeps each replica on one of its
-        cores, and starts so many processes there that never rest. The kernel shares it out: a service that needs less
-        than its part hardly notices.
+        cores, and starts so many processes there that never rest (beside a container in a cgroup that weighs as much).
+        The kernel shares it out: a service that needs less than its part hardly notices.
 
     What it reveals
         Queues that grow with a slow service, timeouts that count its waiting too, health checks that starve with it.
@@ -136,11 +136,17 @@ class Cpu(ResourceFault):
 
     def _undo_one(self, system: System, replica: ReplicaControl) -> Undo:
         if self.hog is not None:
-            return hog_undo(self._mark(system, replica), replica.name, self.pids(replica))
+            pids, group = self.pids(replica), self._beside(system, replica)
+            return hog_undo(self._mark(system, replica), replica.name, pids, group)
         group = self._group(system, replica)
         if group is not None:
             return group_undo(group)
         return duty_undo(replica.name, self.pids(replica))
+
+    def _beside(self, system: System, replica: ReplicaControl) -> Group | None:
+        """A group for neighbours; None where what we start is in the service's own group anyway."""
+        group, ours = self.group(system, replica), our_group(*self.controllers)
+        return None if group is None or (ours is not None and ours.home == group.home) else group
 
     def _group(self, system: System, replica: ReplicaControl) -> Group | None:
         group = self.group(system, replica) if self.by != "signals" else None
@@ -151,7 +157,8 @@ class Cpu(ResourceFault):
     def inject(self, system: System) -> None:
         for replica in self.controls(system):
             if self.to is None:
-                start_hogs(self._mark(system, replica), self.pids(replica), self.hog or 1)
+                pids, group = self.pids(replica), self._beside(system, replica)
+                start_hogs(self._mark(system, replica), pids, self.hog or 1, group)
                 continue
             group, pids = self._group(system, replica), self.pids(replica)
             if group is None:

@@ -274,6 +274,42 @@ def test_busy_neighbours_share_one_core_and_are_ended_by_anybody_who_reads_the_j
     HogUndo.apply_undo(undo, None)
 
 
+@pytest.mark.skipif(not find_group("cpu", os.getpid(), "x"), reason="no cgroup that we may write")
+def test_neighbours_of_what_is_in_another_cgroup_get_one_that_weighs_as_many_as_they_are(busy: int) -> None:
+    """The kernel shares by groups first: all neighbours in one would be one."""
+    mark = f"chaoskit-test-{busy}"
+    theirs = find_group("cpu", busy, f"{mark}-container")
+    assert theirs is not None
+    theirs.enter({}, [busy])
+    try:
+        group = find_group("cpu", busy, f"{mark}-hogs")
+        assert group is not None and group.home == theirs.folder
+        undo = hog_undo(mark, "payments", [busy], group)
+        assert not group.folder.exists() and str(group.folder) in undo.says
+        start_hogs(mark, [busy], 3, group)
+        try:
+            inside = {int(pid) for pid in (group.folder / "cgroup.procs").read_text().split()}
+            weight = int((group.folder / ("cpu.shares" if group.version == 1 else "cpu.weight")).read_text())
+        finally:
+            HogUndo.apply_undo(undo, None)
+        assert len(inside) == 3 and not inside & set(marked(HOG_MARK, mark, table()))
+        assert weight == (3 * 1024 if group.version == 1 else 3 * 100)
+        assert not group.folder.exists()
+        HogUndo.apply_undo(undo, None)
+    finally:
+        theirs.leave()
+
+
+@pytest.mark.parametrize(("own", "weight"), [("100\n", "400"), ("50\n", "200"), ("5000\n", "10000"), (None, "400")])
+def test_under_v2_neighbours_weigh_as_many_of_the_services_group(tmp_path: Path, own: str | None, weight: str) -> None:
+    group = Group(2, tmp_path / "slice/ours", tmp_path / "slice/theirs.scope")
+    group.home.mkdir(parents=True)
+    if own is not None:
+        (group.home / "cpu.weight").write_text(own)
+    group.weigh(4, [])
+    assert (group.folder / "cpu.weight").read_text() == weight
+
+
 def test_a_share_or_neighbours_but_not_both() -> None:
     assert Cpu(on="payments", hog=1).says() == "1 busy neighbour on its core"
     assert Cpu(on="payments", to="10%").says() == "cpu held to 10% of a core"
