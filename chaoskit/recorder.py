@@ -18,6 +18,7 @@ from types import TracebackType
 
 import msgspec
 
+from chaoskit.model.credentials import Hidden
 from chaoskit.model.observation import Event, LoadSlot, Observation, TapCall, TapSlot
 
 __all__ = ["Listener", "Recorder", "on_run_clock"]
@@ -57,10 +58,12 @@ class _Mark:
 
 
 class Recorder:
-    """Records one run. `emit` is an `interfaces.Emit`; the file holds one JSON observation a line."""
+    """Records one run. `emit` is an `interfaces.Emit`; the file holds one JSON observation a line. Values that must not
+    be kept (`hidden`) are cut out of each before anybody sees it."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, hidden: Hidden | None = None) -> None:
         self._file = file
+        self._hidden = hidden or Hidden()
         self._queue: SimpleQueue[Observation | _Begin | _Mark | None] = SimpleQueue()
         self._listeners: list[Listener] = []
         self._memory: list[Observation] = []
@@ -115,6 +118,13 @@ class Recorder:
 
     def _work(self) -> None:
         encoder = msgspec.json.Encoder()
+        decoder = msgspec.json.Decoder(Observation)
+
+        def without_hidden(seen: Observation) -> tuple[bytes, Observation]:
+            line = encoder.encode(seen)
+            kept = self._hidden.cut(line)
+            return kept, seen if kept is line else decoder.decode(kept)
+
         t0: float | None = None
         waiting: list[Observation] = []
         try:
@@ -130,13 +140,13 @@ class Recorder:
                     elif t0 is None:
                         waiting.append(item)
                         if isinstance(item, Event):
-                            self._tell(msgspec.structs.replace(item, at=_BEFORE))
+                            self._tell(without_hidden(msgspec.structs.replace(item, at=_BEFORE))[1])
                         continue
                     else:
                         batch = [item]
                     for raw in batch:
-                        seen = on_run_clock(raw, t0)
-                        file.write(encoder.encode(seen) + b"\n")
+                        line, seen = without_hidden(on_run_clock(raw, t0))
+                        file.write(line + b"\n")
                         self._memory.append(seen)
                         if isinstance(item, _Begin) and isinstance(seen, Event):
                             continue  # told when it came

@@ -18,6 +18,7 @@ from chaoskit.guardian_client import Guardian
 from chaoskit.injection import apply_undo
 from chaoskit.interfaces import Address, Deployer, Emit, Probe, ProxyControl, Scene, System
 from chaoskit.lever import refuse_if_pulled
+from chaoskit.model.credentials import Hidden
 from chaoskit.model.observation import Event
 from chaoskit.model.topology import LOAD, Edge
 from chaoskit.model.undo import Undo
@@ -51,6 +52,7 @@ class Stage:
         toxiproxy: str,
         seed: int,
         say: Callable[[str], None],
+        hidden: Hidden | None = None,
     ) -> None:
         self.run_id = run_id
         self.folder = folder
@@ -59,6 +61,7 @@ class Stage:
         self._toxiproxy = toxiproxy
         self._seed = seed
         self._say = say
+        self._hidden = hidden or Hidden()
         self._open: dict[str, Undo] = {}
         """Undos that are in the journal and not done, by id."""
         self._lock = threading.Lock()
@@ -72,7 +75,7 @@ class Stage:
 
     def __enter__(self) -> Stage:
         refuse_if_pulled()
-        self.recorder = Recorder(self.folder / HISTORY)
+        self.recorder = Recorder(self.folder / HISTORY, self._hidden)
         self.recorder.__enter__()
         for earlier in recover_all():  # what a run has left whose guardian was killed too
             if earlier.left:
@@ -218,7 +221,7 @@ class Stage:
             steps.append(self._deployer.stop)
         if self._mesh is not None:
             steps.append(self._mesh.close)
-        steps += [self._close_guardian, self.recorder.close]
+        steps += [self._close_guardian, self.recorder.close, self._hide_in_logs]
         errors: list[BaseException] = []
         for step in steps:
             try:
@@ -227,6 +230,17 @@ class Stage:
                 errors.append(error)
         if errors:
             raise errors[0]
+
+    def _hide_in_logs(self) -> None:
+        """Services write what they like; line by line, as logs may be long."""
+        for log in (self.folder / "logs").glob("*.log") if self._hidden else ():
+            with log.open("rb") as lines:
+                if all(self._hidden.cut(line) is line for line in lines):
+                    continue
+                lines.seek(0)
+                with (cut := log.with_suffix(".cut")).open("wb") as kept:
+                    kept.writelines(map(self._hidden.cut, lines))
+            cut.replace(log)
 
     def _undo(self, undos: Sequence[Undo]) -> None:
         """Apply undos that nobody applied, the last one first."""

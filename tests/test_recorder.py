@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from chaoskit.model.credentials import Hidden
 from chaoskit.model.observation import Event, LoadSlot, Observation, TapCall, TapSlot
 from chaoskit.recorder import Recorder
 
@@ -31,6 +32,26 @@ def test_stamps_become_seconds_since_warmup_began(tmp_path: Path) -> None:
     assert (heard[0].at, seen[0].at) == (-0.1, -1.0), "told at once, recorded with its place"
     read = msgspec.json.Decoder(Observation).decode_lines((tmp_path / "history.jsonl").read_bytes())
     assert read == seen
+
+
+def test_what_must_not_be_kept_is_cut_out_before_anybody_sees_it(tmp_path: Path) -> None:
+    heard: list[Observation] = []
+    calls = (TapCall(start=100.31, path="/of/s3cr%22et/page"), TapCall(start=100.4, path="/"))
+    with Recorder(tmp_path / "history.jsonl", Hidden(['s3cr"et'])) as recorder:
+        recorder.listen(heard.append)
+        recorder.emit(Event(at=99.0, kind="say", text='waits for s3cr"et'))
+        recorder.begin(100.0)
+        recorder.emit(TapSlot(at=100.3, edge="a->b", calls=calls))
+        recorder.emit(Event(at=101.0, kind="say", text="nothing to hide"))
+        recorder.flush()
+        seen = recorder.seen()
+    first, slot, last = seen
+    assert isinstance(first, Event) and isinstance(slot, TapSlot) and isinstance(last, Event)
+    assert first.text == "waits for (hidden)"
+    assert [call.path for call in slot.calls] == ["/of/(hidden)/page", "/"]
+    assert (slot.calls[0].start, last.text) == (pytest.approx(0.31), "nothing to hide")
+    assert "s3cr" not in repr(heard) and "s3cr" not in (tmp_path / "history.jsonl").read_text()
+    assert msgspec.json.Decoder(Observation).decode_lines((tmp_path / "history.jsonl").read_bytes()) == seen
 
 
 def test_a_listener_that_crashes_is_not_swallowed(tmp_path: Path) -> None:

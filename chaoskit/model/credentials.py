@@ -1,4 +1,4 @@
-"""Credentials in headers and queries, left out of what is kept of a run."""
+"""Credentials in headers, queries and the environment, left out of what is kept of a run."""
 
 from __future__ import annotations
 
@@ -6,11 +6,19 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from urllib.parse import quote, quote_plus
 
 from chaoskit.model.undo import JSON
 
-__all__ = ["path_without_secrets", "text_without_secrets", "without_secrets", "words_without_secrets"]
+__all__ = [
+    "Hidden",
+    "hidden_in",
+    "path_without_secrets",
+    "text_without_secrets",
+    "without_secrets",
+    "words_without_secrets",
+]
 
 _NAMES = ("authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token")
 _KEPT = "(hidden)"
@@ -20,6 +28,11 @@ _QUERY = re.compile(
     re.IGNORECASE,
 )
 _SALT = os.urandom(16)
+_FROM_ENVIRONMENT = re.compile(r"\$\{\s*env\.([^}]+?)\s*\}")
+_TELLING = re.compile(r"token|secret|passw|pwd|key|auth|cookie|credential|session|signature|private", re.IGNORECASE)
+"""Names of variables whose values are credentials wherever they are used."""
+_SHORTEST = 6
+"""Characters below which a value is not looked for: it would be found in what has nothing to do with it."""
 _WORD = re.compile(rf"(-H\s*|--header=)?({'|'.join(_NAMES)})\s*:(.*)", re.IGNORECASE | re.DOTALL)
 
 
@@ -68,6 +81,47 @@ def path_without_secrets(path: str) -> str:
     return _QUERY.sub(_marked, path) if "?" in path else path
 
 
+class Hidden:
+    """Values that must not be kept, and what is left of text in which they stand: `(hidden)`."""
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        forms = {form.encode() for value in values if len(value) >= _SHORTEST for form in _forms(value)}
+        longest_first = sorted(forms, key=lambda form: (-len(form), form))
+        self._pattern = re.compile(b"|".join(map(re.escape, longest_first))) if forms else None
+
+    def __bool__(self) -> bool:
+        return self._pattern is not None
+
+    def cut(self, data: bytes) -> bytes:
+        """The same object where none is in it."""
+        if self._pattern is None or self._pattern.search(data) is None:
+            return data
+        return self._pattern.sub(_KEPT.encode(), data)
+
+
+def hidden_in(data: JSON, environment: Mapping[str, str]) -> Hidden:
+    """The credentials of a load (or of anything with headers): those that stand in its headers, and the values of the
+    variables of the environment that its headers of credentials use, or whose names say what they are."""
+    found: set[str] = set()
+    for path, text in _texts(data, ()):
+        in_header = len(path) > 1 and path[-2] == "headers" and str(path[-1]).lower() in _NAMES
+        for match in _FROM_ENVIRONMENT.finditer(text):
+            if in_header or _TELLING.search(match[1]):
+                found.add(environment.get(match[1], ""))
+        if in_header and "${" not in text:
+            found |= {text, text.split()[-1] if text.split() else ""}
+    return Hidden(found)
+
+
+def _forms(value: str) -> Iterator[str]:
+    """As it stands in text, in JSON and in a URL."""
+    yield value
+    yield json.dumps(value)[1:-1]
+    yield json.dumps(value, ensure_ascii=False)[1:-1]
+    yield quote(value, safe="")
+    yield quote_plus(value)
+
+
 def _marked(match: re.Match[str]) -> str:
     mark = hashlib.blake2s(match[2].encode(), key=_SALT, digest_size=4).hexdigest()
     return f"{match[1]}=(hidden-{mark})"
@@ -75,15 +129,21 @@ def _marked(match: re.Match[str]) -> str:
 
 def _credentials(data: JSON, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Where credentials stand in headers, and which."""
-    each: Iterator[tuple[str | int, JSON]] = iter(())
-    if isinstance(data, list):
-        each = iter(enumerate(data))
+    for where, text in _texts(data, path):
+        if len(where) > 1 and where[-2] == "headers" and _masked(str(where[-1]), text) is _KEPT:
+            yield where, text
+
+
+def _texts(data: JSON, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every text in it, with its path."""
+    if isinstance(data, str):
+        yield path, data
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            yield from _texts(value, (*path, index))
     elif isinstance(data, dict):
-        each = iter(data.items())
-    for key, value in each:
-        if isinstance(value, str) and path and path[-1] == "headers" and _masked(str(key), value) is _KEPT:
-            yield (*path, key), value
-        yield from _credentials(value, (*path, key))
+        for key, value in data.items():
+            yield from _texts(value, (*path, key))
 
 
 def _masked(name: str, value: JSON) -> JSON:

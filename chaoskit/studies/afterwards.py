@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from chaoskit.experiment import Experiment
 from chaoskit.interfaces import Fault
+from chaoskit.model.credentials import without_secrets
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import SLOT, slot_start
 from chaoskit.model.verdict import Gate
@@ -54,4 +55,4 @@ def gates_of(target: str, load: LoadSpec | None, faults: Sequence[Fault], histor
 def as_asked(target: str, load: LoadSpec | None) -> str:
     """What was put up and sent, as a reader sees it."""
     spec = load.model_dump(mode="json", by_alias=True, exclude_defaults=True) if load else None
-    return json.dumps({"target": target, "load": spec}, indent=2)
+    return json.dumps({"target": target, "load": without_secrets(spec)}, indent=2)

@@ -9,6 +9,8 @@ import pytest
 
 from chaoskit.document import read_text
 from chaoskit.model.credentials import (
+    Hidden,
+    hidden_in,
     path_without_secrets,
     text_without_secrets,
     without_secrets,
@@ -100,6 +102,53 @@ def test_an_alias_of_headers_is_cut_out_once() -> None:
         """
     )
     assert kept(text) == text.replace("s3cret", "(hidden)")
+
+
+@pytest.mark.parametrize(
+    ("load", "hides"),
+    [
+        ({"headers": {"Authorization": "Bearer ${env.IT}"}}, True),
+        ({"requests": [{"headers": {"x-api-key": "${ env.IT }"}}]}, True),
+        ({"requests": [{"json": {"password": "${env.SHOP_PASSWORD}"}}]}, True),
+        ({"requests": [{"path": "/?q=${env.API_KEY}"}]}, True),
+        ({"headers": {"X-Own": "${env.IT}"}}, False),
+        ({"requests": [{"path": "/${env.IT}"}]}, False),
+        ({"headers": {"Authorization": "Bearer ${token}"}}, False),
+    ],
+)
+def test_values_of_the_environment_are_hidden_where_they_are_credentials(load: dict, hides: bool) -> None:
+    hidden = hidden_in(load, {"IT": "s3cret", "SHOP_PASSWORD": "s3cret", "API_KEY": "s3cret", "OTHER_KEY": "usual"})
+    assert bool(hidden) is hides
+    text = b"said s3cret, as usual"
+    assert hidden.cut(text) == (b"said (hidden), as usual" if hides else text)
+
+
+def test_a_credential_that_stands_in_a_header_is_hidden_elsewhere_too() -> None:
+    hidden = hidden_in({"headers": {"Authorization": "Bearer s3cret", "Accept": "text/html"}}, {})
+    assert hidden.cut(b"token s3cret for text/html by Bearer s3cret") == b"token (hidden) for text/html by (hidden)"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'a "b" c/ü',
+        '{"x": "a \\"b\\" c/ü"}',
+        '{"x": "a \\"b\\" c/\\u00fc"}',
+        "?x=a%20%22b%22%20c%2F%C3%BC",
+        "?x=a+%22b%22+c%2F%C3%BC",
+    ],
+)
+def test_it_is_found_however_it_is_written(text: str) -> None:
+    cut = Hidden(['a "b" c/ü']).cut(text.encode())
+    assert b"b" not in cut.replace(b"(hidden)", b"") and b"(hidden)" in cut
+
+
+def test_what_holds_none_is_left_as_it_is() -> None:
+    data = b"nothing"
+    assert Hidden(["s3cret"]).cut(data) is data
+    assert Hidden([]).cut(data) is data
+    assert not Hidden(["short", ""]), "it would be found in what has nothing to do with it"
+    assert Hidden(["s3cret", "s3cret-and-more"]).cut(b"s3cret-and-more") == b"(hidden)"
 
 
 def test_json_stays_json() -> None:
