@@ -39,37 +39,38 @@ def test_the_tiny_pair_comes_out_as_expected_and_leaves_nothing(chaoskit: Callab
     assert not command.journals()
 
 
-@pytest.mark.parametrize("name", ["payments-503-for-30-percent", "payments-black-holed"])
-def test_a_shipped_pair_comes_out_as_by_processes(chaoskit: Callable[..., Command], name: str) -> None:
-    code, out, err = chaoskit(
-        "run", str(SHIPPED / f"{name}.yaml"), "--deployer", "docker", "--json", "--quiet", cwd=SHIPPED.parent
-    ).finish(400.0)
-    assert code == 0, out + err
-    assert [(run["verdict"], run["as_expected"]) for run in document(out)["runs"]] == [
-        ("supported", True),
-        ("refuted", True),
-    ]
-
-
-FAULTS = {
-    "kill": "{kind: kill, on: back}",
-    "pause": "{kind: pause, on: back}",
-    "disconnect": "{kind: disconnect, on: back}",
-    "fds": "{kind: fds, on: back, left: 0}",
-}
-
-
-@pytest.mark.parametrize("kind", FAULTS)
-def test_a_fault_on_a_container_is_proven_to_bite_and_gone_by_its_undo(
-    chaoskit: Callable[..., Command], tmp_path: Path, kind: str
+@pytest.mark.parametrize(
+    ("name", "toxiproxy", "proxy"),
+    [
+        ("payments-503-for-30-percent", "", "embedded"),
+        ("payments-black-holed", "", "embedded"),
+        pytest.param("payments-black-holed", "real", "toxiproxy", marks=requires("toxiproxy")),
+        pytest.param("database-300ms-slower", "real", "toxiproxy", marks=requires("toxiproxy")),
+    ],
+)
+def test_a_shipped_pair_comes_out_as_by_processes(
+    chaoskit: Callable[..., Command], name: str, toxiproxy: str, proxy: str
 ) -> None:
+    file, env = str(SHIPPED / f"{name}.yaml"), {"CHAOSKIT_TOXIPROXY": toxiproxy} if toxiproxy else {}
+    command = chaoskit("run", file, "--deployer", "docker", "--json", "--quiet", cwd=SHIPPED.parent, **env)
+    code, out, err = command.finish(400.0)
+    assert code == 0, out + err
+    runs = document(out)["runs"]
+    assert [(run["verdict"], run["as_expected"]) for run in runs] == [("supported", True), ("refuted", True)]
+    assert {run["proxy"].split()[0] for run in runs} == {proxy}
+
+
+def test_a_fault_on_a_container_is_proven_to_bite_and_gone_by_its_undo(
+    chaoskit: Callable[..., Command], tmp_path: Path
+) -> None:
+    """In a whole run; each kind by itself is in tests/faults/test_on_real_containers.py."""
     head = TINY.read_text().partition("blast_radius")[0]
     (tmp_path / "experiments").mkdir()
     (tmp_path / "targets").symlink_to(HERE / "targets")
-    file = tmp_path / "experiments" / f"{kind}.yaml"
+    file = tmp_path / "experiments" / "it.yaml"
     file.write_text(
         f"deployer: docker\n{head}blast_radius: [back]\nsteady_state: [{{kind: error_rate, max: 10%}}]\n"
-        f"faults: [{FAULTS[kind]}]\nhypotheses: [{{kind: recovery, within: 4s}}]\n"
+        f"faults: [{{kind: disconnect, on: back}}]\nhypotheses: [{{kind: recovery, within: 4s}}]\n"
     )
     code, out, err = chaoskit("run", str(file), "--json", "--quiet").finish(240.0)
     (run,) = document(out)["runs"]
