@@ -215,7 +215,7 @@ class Health(Hypothesis):
         lane = replica
         unasked = _unasked(stretches, [(end, last if yes is None else yes)])
         still_no = any(not s.ok and s.start < last and s.end > end + allowed for s in stretches)
-        if unasked and last - end >= allowed and not still_no and (yes is None or yes - end > allowed):
+        if unasked and not still_no and (yes is None or yes - end > allowed):
             because = f"{_nobody_asked('readiness', replica, unasked)}: it may have returned in time"
             return [Part(Verdict.INCONCLUSIVE, because, phase=Phase.RECOVERY, evidence=tuple(unasked), lane=lane)]
         if yes is None and last - end < allowed:

@@ -200,13 +200,16 @@ def unasked(built: HistoryBuilder, start: float, end: float, *, what: str = "rea
         (unasked(honest(), 18.3, 23.0), "inconclusive", "was not asked from 18.3 to 23.0 s: it may have returned"),
         (unasked(honest(), 18.3, 24.0), "inconclusive", "was not asked from 18.3 to 24.0 s: it may have returned"),
         (unasked(honest().probe("orders/ready", (18.5, 21.5), ok=False), 21.5, 24.0), "refuted", "had not returned 6"),
+        (unasked(honest(), 18.25, 19.75), "supported", "said no 500 ms after"),
+        (unasked(failing().probe("orders/ready", (10.75, 18), ok=False), 9.25, 10.75), "inconclusive", "9.0 to 10.8"),
         (unasked(honest(), 9.0, 14.0, what="live"), "inconclusive", "of orders was not asked from 8.8 to 14.0 s"),
         (unasked(honest(), 9.0, 10.0, what="live"), "supported", "said no 500 ms after"),
     ],
     ids=[
         "silent from the first second on", "silent until it said no", "silent after it said no",
         "yes beyond the time, then silent", "yes on both sides", "yes beyond the time, then no", "a second's silence",
-        "silent, then back", "silent to the end", "no beyond the time, then silent", "liveness", "liveness, a second",
+        "silent, then back", "silent to the end", "no beyond the time, then silent", "silent, then back in time",
+        "silent while the time ran out", "liveness", "liveness, a second",
     ],
 )  # fmt: skip
 def test_what_nobody_asked_decides_nothing(built: HistoryBuilder, verdict: str, said: str) -> None:
