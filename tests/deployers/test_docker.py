@@ -16,6 +16,7 @@ import pytest
 
 from chaoskit.deployers.docker import Docker
 from chaoskit.deployers.docker_engine import Engine
+from chaoskit.deployers.docker_images import base_image
 from chaoskit.deployers.ports import Reserved, reserve
 from chaoskit.errors import CouldNotRun, DeployError, MissingPart
 from chaoskit.faults.disconnect import Disconnect
@@ -218,9 +219,7 @@ def test_an_image_that_cannot_be_pulled_is_told(stood: Stood, tmp_path: Path) ->
 
 def test_a_build_that_fails_shows_its_last_lines(stood: Stood, tmp_path: Path) -> None:
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken/Dockerfile").write_text(
-        f"FROM {base() or 'python:3.11-slim'}\nRUN echo nearly there && exit 7\n"
-    )
+    (tmp_path / "broken/Dockerfile").write_text(f"FROM {base() or base_image()}\nRUN echo nearly there && exit 7\n")
     services = {"back": {"build": "broken", "port": 80}}
     with pytest.raises(DeployError, match="building image chaoskit-build-back") as caught:  # noqa: SIM117
         with up(stood, tmp_path, services):
