@@ -47,7 +47,7 @@ blast_radius: [load->chatty]
 faults:
   - {kind: latency, on: load->chatty, add: 50ms}
 hypotheses:
-  - {kind: timeout, edge: load->chatty, within: 10ms, judge: point}
+  - {kind: timeout, edge: load->chatty, within: 10ms}
 """
 
 
