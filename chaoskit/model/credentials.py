@@ -98,6 +98,12 @@ class Hidden:
             return data
         return self._pattern.sub(_KEPT.encode(), data)
 
+    def text(self, text: str) -> str:
+        """The same of text."""
+        data = text.encode("utf-8", "surrogatepass")
+        cut = self.cut(data)
+        return text if cut is data else cut.decode("utf-8", "surrogatepass")
+
 
 def hidden_in(data: JSON, environment: Mapping[str, str]) -> Hidden:
     """The credentials of a load (or of anything with headers): those that stand in its headers, and the values of the

@@ -121,6 +121,7 @@ def test_values_of_the_environment_are_hidden_where_they_are_credentials(load: d
     assert bool(hidden) is hides
     text = b"said s3cret, as usual"
     assert hidden.cut(text) == (b"said (hidden), as usual" if hides else text)
+    assert hidden.text("\ud800 s3cret") == ("\ud800 (hidden)" if hides else "\ud800 s3cret")
 
 
 def test_a_credential_that_stands_in_a_header_is_hidden_elsewhere_too() -> None:
