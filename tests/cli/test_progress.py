@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import pytest
 
@@ -83,6 +84,15 @@ def test_the_present_is_that_of_the_last_seconds_that_are_in(progress: Progress)
         progress(slot(tenth / 10, ok=4, failed=4))
     assert "errors 50.0%" in text(progress.status())
     assert "p95 ∞" in text(progress.status()), "failures rank above every success"
+
+
+def test_its_clock_is_that_of_the_phases_though_the_first_is_told_ahead_and_another_late(
+    progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for at, event in ((99.7, phase("warmup", 0, 1)), (101.0, phase("baseline", 1, 4)), (106.5, phase("fault", 4, 8))):
+        monkeypatch.setattr(time, "monotonic", lambda at=at: at)
+        progress(event)
+    assert text(progress.status()).startswith("   6.5 s  fault")
 
 
 def test_without_requests_it_says_so_and_does_not_crash(progress: Progress) -> None:

@@ -73,7 +73,8 @@ class Progress:
         self._phase = ""
         self._start = self._end = 0.0
         self._offset: float | None = None
-        """CLOCK_MONOTONIC when warmup began."""
+        """CLOCK_MONOTONIC when warmup began, as far as phases have told."""
+        self._told_ahead = True
         self._slots: deque[LoadSlot] = deque()
         self._newest = 0.0
         """Start of the newest slot that anything ended in."""
@@ -135,8 +136,7 @@ class Progress:
     def _event(self, seen: Event) -> Line:
         at = f"{seen.at:6.1f} s  " if seen.at >= 0 else " " * 10
         if seen.kind == "phase":
-            if self._offset is None:
-                self._offset = time.monotonic() - seen.at
+            self._set_clock(time.monotonic() - seen.at)
             self._phase = seen.text
             self._start = float(seen.about.get("start", seen.at))
             self._end = float(seen.about.get("end", seen.at))
@@ -155,6 +155,14 @@ class Progress:
         about = fault or seen.about.get("replica", "") or seen.about.get("part", "")
         style = "magenta" if fault else "yellow"
         return (at, (f"{_TOLD[seen.kind]}: {seen.text or about}", style))
+
+    def _set_clock(self, offset: float) -> None:
+        """The first phase is told a moment ahead, as the load is sent for it; the others when they begin, or later."""
+        if self._offset is None:
+            self._offset = offset
+        else:
+            self._offset = offset if self._told_ahead else min(self._offset, offset)
+            self._told_ahead = False
 
     @property
     def begun(self) -> bool:
