@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -12,7 +12,7 @@ from chaoskit.hypotheses.claim import Part, finding, unknown_request, unknown_se
 from chaoskit.hypotheses.troubles import Trouble, end_of, failures_met, faults_of
 from chaoskit.hypotheses.words import amount, joined, seconds_text
 from chaoskit.interfaces import Hypothesis
-from chaoskit.model.answers import standing
+from chaoskit.model.answers import Stretch, stretches_of
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import SLOT, ProbeResult
 from chaoskit.model.spans import within
@@ -24,14 +24,6 @@ __all__ = ["Health"]
 
 _ENOUGH = 4
 """Answers below which a check that always said yes has shown nothing."""
-
-
-class _Stretch(NamedTuple):
-    """Probe results on end that say the same. Where nobody asked there is none."""
-
-    start: float
-    end: float
-    ok: bool
 
 
 class Health(Hypothesis):
@@ -121,7 +113,7 @@ class Health(Hypothesis):
         results = history.probe(f"{replica}/ready")
         if not results:
             return [Part(Verdict.INCONCLUSIVE, f"readiness of {replica} was never asked", lane=replica)]
-        stretches = _stretches(results, end_of(history))
+        stretches = stretches_of(results, end_of(history))
         parts = _false_alarms(history, replica, "readiness", stretches)
         if self.ready == "stays":
             return parts or [_stays(history, replica, "readiness", stretches, results, self.phases)]
@@ -141,7 +133,7 @@ class Health(Hypothesis):
             if not history.topology.service(replica.partition(".")[0]).live:
                 return []
             return [Part(Verdict.INCONCLUSIVE, f"liveness of {replica} was never asked", lane=replica)]
-        stretches = _stretches(results, end_of(history))
+        stretches = stretches_of(results, end_of(history))
         alarms = _false_alarms(history, replica, "liveness", stretches)
         return alarms or [_stays(history, replica, "liveness", stretches, results, self.phases)]
 
@@ -152,7 +144,7 @@ class Health(Hypothesis):
         fault: Trouble,
         all_of_them: Sequence[Trouble],
         results: Sequence[ProbeResult],
-        stretches: Sequence[_Stretch],
+        stretches: Sequence[Stretch],
     ) -> list[Part]:
         """What it said when the trouble began, then (if that could be told) when it ended."""
         start, end = span = fault.start, fault.until(end_of(history))
@@ -165,12 +157,7 @@ class Health(Hypothesis):
         lied = sum(b - a for a, b in lies)
         no = next((seen.at for seen in asked if not seen.ok), None)
         base = Part(Verdict.SUPPORTED, "", None, "s", None, str(Phase.FAULT), len(asked), (), replica)
-        could = min([end if no is None else no, *(a for a, _ in unasked)]) - start  # that soon it may have flipped
-        hidden = sum(b - a for a, b in unasked)
-        in_time = no is not None and no - start <= self.within + 1e-9
-        after = lied - (no - start if no is not None and in_time else could)
-        known = could > self.within + 1e-9 or after > self.within
-        if unasked and not known and (not in_time or hidden > self.within):
+        if unasked and self._undecided(span, no, lied, unasked):
             because = f"{_nobody_asked('readiness', replica, unasked)}: it may have told {fault.says} or lied"
             part = base._replace(verdict=Verdict.INCONCLUSIVE, because=because, evidence=tuple(unasked))
             return [part, *self._return(history, replica, fault, all_of_them, stretches)]
@@ -198,13 +185,22 @@ class Health(Hypothesis):
             part = base._replace(because=because, measured=told, evidence=((no, end),))
         return [part, *self._return(history, replica, fault, all_of_them, stretches)]
 
+    def _undecided(self, trouble: Span, no: float | None, lied: float, unasked: Sequence[Span]) -> bool:
+        """Whether what was said while nobody asked may be what decides: `no` is when it was heard to say no."""
+        start, end = trouble
+        in_time = no is not None and no - start <= self.within + 1e-9
+        soonest = no if no is not None and in_time else min(end if no is None else no, unasked[0][0])
+        if soonest - start > self.within + 1e-9 or lied - (soonest - start) > self.within:
+            return False  # it was heard to lie too long, whatever else it said
+        return not in_time or sum(b - a for a, b in unasked) > self.within
+
     def _return(
         self,
         history: History,
         replica: str,
         fault: Trouble,
         all_of_them: Sequence[Trouble],
-        stretches: Sequence[_Stretch],
+        stretches: Sequence[Stretch],
     ) -> list[Part]:
         if fault.end is None or any(one.start < fault.end < one.until(end_of(history)) for one in all_of_them):
             return []  # it has not ended, or another one goes on
@@ -240,18 +236,7 @@ class Health(Hypothesis):
         return [Part(verdict, because, took, "s", None, Phase.RECOVERY, 0, ((end, yes),) if took else (), lane)]
 
 
-def _stretches(results: Sequence[ProbeResult], last: float) -> list[_Stretch]:
-    """Results on end with the same answer."""
-    found: list[_Stretch] = []
-    for seen, (start, end) in zip(results, standing(results, last), strict=True):
-        if found and found[-1].ok == seen.ok and found[-1].end >= start:
-            found[-1] = found[-1]._replace(end=end)
-        else:
-            found.append(_Stretch(start, end, seen.ok))
-    return found
-
-
-def _unasked(stretches: Sequence[_Stretch], spans: Sequence[Span]) -> list[Span]:
+def _unasked(stretches: Sequence[Stretch], spans: Sequence[Span]) -> list[Span]:
     """Where in the spans no answer stands."""
     found: list[Span] = []
     for start, end in spans:
@@ -265,7 +250,7 @@ def _nobody_asked(what: str, replica: str, unasked: Sequence[Span]) -> str:
     return f"{what} of {replica} was not asked from {joined([f'{a:.1f} to {seconds_text(b)}' for a, b in unasked])}"
 
 
-def _false_alarms(history: History, replica: str, what: str, stretches: Sequence[_Stretch]) -> list[Part]:
+def _false_alarms(history: History, replica: str, what: str, stretches: Sequence[Stretch]) -> list[Part]:
     """It said no in baseline, with nothing broken."""
     spans = history.windows.get(Phase.BASELINE, [])
     noes = tuple((s.start, s.end) for s in stretches if not s.ok and any(s.start < b and s.end > a for a, b in spans))
@@ -285,7 +270,7 @@ def _stays(
     history: History,
     replica: str,
     what: str,
-    stretches: Sequence[_Stretch],
+    stretches: Sequence[Stretch],
     results: Sequence[ProbeResult],
     asked_for: Sequence[Phase],
 ) -> Part:

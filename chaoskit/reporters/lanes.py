@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from chaoskit.model.answers import standing
+from chaoskit.model.answers import stretches_of
 from chaoskit.model.breaker_lane import BreakerLane
 from chaoskit.model.history import FaultSpan, Span
 from chaoskit.model.observation import SLOT, Event, ProbeResult, TapSlot
@@ -86,15 +86,11 @@ def health_lanes(results: Mapping[str, Sequence[ProbeResult]]) -> list[Lane]:
 
 
 def _answers(answers: Sequence[ProbeResult]) -> list[Segment]:
-    found: list[Segment] = []
-    for answer, (start, end) in zip(answers, standing(answers), strict=True):
-        look = "ok" if answer.ok else "bad"
-        why = answer.because or (f"status {answer.status}" if answer.status is not None else "no answer")
-        last = found[-1] if found else None
-        if last is not None and last.look == look and abs(last.end - start) < 1e-6:
-            found[-1] = Segment(last.start, end, look, last.label, last.title)
-        else:
-            found.append(Segment(start, end, look, "" if answer.ok else why, f"{'yes' if answer.ok else 'no'}: {why}"))
+    found = []
+    for start, end, first in stretches_of(answers):
+        why = first.because or (f"status {first.status}" if first.status is not None else "no answer")
+        look, label, title = ("ok", "", f"yes: {why}") if first.ok else ("bad", why, f"no: {why}")
+        found.append(Segment(start, end, look, label, title))
     return found
 
 
