@@ -37,7 +37,6 @@ from chaoskit.interfaces import Address, Deployer, Fault, Probe, System
 from chaoskit.interrupt import Interrupt, Interrupted
 from chaoskit.lever import refuse_if_pulled
 from chaoskit.load.driver import LoadDriver
-from chaoskit.model.credentials import hidden_in
 from chaoskit.model.drift import baseline_drift
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import SLOT, Event, slot_start
@@ -165,7 +164,6 @@ class _Runner:
         stem = self.experiment.file.stem if self.experiment.file else slug(self.experiment.title)
         folder = Store(self.asked.store).create(stem, self.asked.variant, started)
         run_id = new_run_id(slug(stem)[:40], started)
-        sent = self.experiment.model_dump(mode="json", include={"load", "setup", "verify"})
         stage = Stage(
             run_id,
             folder,
@@ -173,7 +171,7 @@ class _Runner:
             toxiproxy=self.toxiproxy,
             seed=self.seed,
             say=self._say,
-            hidden=hidden_in(sent, os.environ),
+            sent=self.experiment.model_dump(mode="json", include={"load", "setup", "verify"}),
         )
         self._stage = stage
         with self.interrupt, stage:

@@ -7,6 +7,7 @@ The runner asks one question on it; a game day or a plain load run stands on it 
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,10 +19,10 @@ from chaoskit.guardian_client import Guardian
 from chaoskit.injection import apply_undo
 from chaoskit.interfaces import Address, Deployer, Emit, Probe, ProxyControl, Scene, System
 from chaoskit.lever import refuse_if_pulled
-from chaoskit.model.credentials import Hidden
+from chaoskit.model.credentials import hidden_in
 from chaoskit.model.observation import Event
 from chaoskit.model.topology import LOAD, Edge
-from chaoskit.model.undo import Undo
+from chaoskit.model.undo import JSON, Undo
 from chaoskit.proxy.mesh import Mesh
 from chaoskit.recorder import Recorder
 from chaoskit.recover import recover_all
@@ -52,8 +53,9 @@ class Stage:
         toxiproxy: str,
         seed: int,
         say: Callable[[str], None],
-        hidden: Hidden | None = None,
+        sent: JSON = None,
     ) -> None:
+        """`sent` is the load, as data: the credentials in it are told to nobody."""
         self.run_id = run_id
         self.folder = folder
         self.undo_left: list[Undo] = []
@@ -61,7 +63,7 @@ class Stage:
         self._toxiproxy = toxiproxy
         self._seed = seed
         self._say = say
-        self._hidden = hidden or Hidden()
+        self._hidden = hidden_in(sent, os.environ)
         self._open: dict[str, Undo] = {}
         """Undos that are in the journal and not done, by id."""
         self._lock = threading.Lock()

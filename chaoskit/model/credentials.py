@@ -28,6 +28,8 @@ _QUERY = re.compile(
     re.IGNORECASE,
 )
 _SALT = os.urandom(16)
+_FOUND_ELSEWHERE = "${"
+"""What names its source is no secret itself."""
 _FROM_ENVIRONMENT = re.compile(r"\$\{\s*env\.([^}]+?)\s*\}")
 _TELLING = re.compile(r"token|secret|passw|pwd|key|auth|cookie|credential|session|signature|private", re.IGNORECASE)
 """Names of variables whose values are credentials wherever they are used."""
@@ -65,7 +67,7 @@ def text_without_secrets(
     (folded over lines, say) leaves the file's data as JSON instead of its text."""
     kept = text
     begins = [0, *(match.end() for match in re.finditer("\n", text))]
-    found = {places[path][1]: value for path, value in _credentials(data, ())}
+    found = {places[path][1]: value for path, value in _credentials(data)}
     for (line, column), value in sorted(found.items(), reverse=True):
         at = begins[line - 1] + column - 1
         at += kept[at : at + 1] in ("'", '"')
@@ -110,12 +112,12 @@ def hidden_in(data: JSON, environment: Mapping[str, str]) -> Hidden:
     variables of the environment that its headers of credentials use, or whose names say what they are."""
     found: set[str] = set()
     for path, text in _texts(data, ()):
-        in_header = len(path) > 1 and path[-2] == "headers" and str(path[-1]).lower() in _NAMES
+        in_header = _of_credentials(path)
         for match in _FROM_ENVIRONMENT.finditer(text):
             if in_header or _TELLING.search(match[1]):
                 found.add(environment.get(match[1], ""))
-        if in_header and "${" not in text:
-            found |= {text, text.split()[-1] if text.split() else ""}
+        if in_header and _FOUND_ELSEWHERE not in text:
+            found.update((text, *text.split()[-1:]))
     return Hidden(found)
 
 
@@ -133,11 +135,16 @@ def _marked(match: re.Match[str]) -> str:
     return f"{match[1]}=(hidden-{mark})"
 
 
-def _credentials(data: JSON, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+def _credentials(data: JSON) -> Iterator[tuple[tuple[str | int, ...], str]]:
     """Where credentials stand in headers, and which."""
-    for where, text in _texts(data, path):
-        if len(where) > 1 and where[-2] == "headers" and _masked(str(where[-1]), text) is _KEPT:
+    for where, text in _texts(data, ()):
+        if _of_credentials(where) and _FOUND_ELSEWHERE not in text:
             yield where, text
+
+
+def _of_credentials(path: tuple[str | int, ...]) -> bool:
+    """Whether this is where a header of credentials stands."""
+    return len(path) > 1 and path[-2] == "headers" and str(path[-1]).lower() in _NAMES
 
 
 def _texts(data: JSON, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
@@ -153,4 +160,4 @@ def _texts(data: JSON, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str 
 
 
 def _masked(name: str, value: JSON) -> JSON:
-    return _KEPT if name.lower() in _NAMES and not (isinstance(value, str) and "${" in value) else value
+    return _KEPT if name.lower() in _NAMES and not (isinstance(value, str) and _FOUND_ELSEWHERE in value) else value

@@ -26,7 +26,6 @@ from chaoskit.interfaces import Address, Deployer, System
 from chaoskit.interrupt import Interrupt
 from chaoskit.lever import refuse_if_pulled
 from chaoskit.load.driver import LoadDriver
-from chaoskit.model.credentials import hidden_in
 from chaoskit.model.history import History
 from chaoskit.model.observation import SLOT, Event, slot_start
 from chaoskit.model.run import Run
@@ -100,7 +99,7 @@ class GameDay:
             toxiproxy=asked.toxiproxy,
             seed=asked.seed,
             say=self._say,
-            hidden=hidden_in(asked.spec.model_dump(mode="json") if asked.spec else None, os.environ),
+            sent=asked.spec.model_dump(mode="json") if asked.spec else None,
         )
         self._control = ControlServer(self.run_id, self._answer)
         self._driver: LoadDriver | None = None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import os
 import socket
 import time
 from collections.abc import Callable, Sequence
@@ -21,12 +20,11 @@ from chaoskit.interfaces import Address, Deployer, Hypothesis, System
 from chaoskit.interrupt import Interrupt, Interrupted
 from chaoskit.lever import refuse_if_pulled
 from chaoskit.load.driver import LoadDriver
-from chaoskit.model.credentials import hidden_in, without_secrets, words_without_secrets
+from chaoskit.model.credentials import without_secrets, words_without_secrets
 from chaoskit.model.history import History, Phase, Span
 from chaoskit.model.observation import SLOT, Event, Observation, slot_start
 from chaoskit.model.run import Run
 from chaoskit.model.topology import Topology
-from chaoskit.model.undo import JSON
 from chaoskit.model.verdict import Finding, Gate, Verdict, merge
 from chaoskit.reading import load_target
 from chaoskit.recorder import Listener
@@ -119,7 +117,6 @@ class LoadStage:
         stem = slug(self.target.name if self.target else urlsplit(asked.where).netloc)
         self.folder = Store(asked.store).create(f"load-{stem}", None, self.started)
         self.run_id = new_run_id(f"load-{stem[:30]}", self.started)
-        sent: list[JSON] = [one.model_dump(mode="json") for one in (asked.spec, *asked.setup)]
         self._stage = Stage(
             self.run_id,
             self.folder,
@@ -127,7 +124,7 @@ class LoadStage:
             toxiproxy=asked.toxiproxy,
             seed=asked.seed,
             say=self.say,
-            hidden=hidden_in(sent, os.environ),
+            sent=[one.model_dump(mode="json") for one in (asked.spec, *asked.setup)],
         )
         self._where: Address | str = asked.where
         self._captured: dict[str, str] = {}
