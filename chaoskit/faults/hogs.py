@@ -48,8 +48,6 @@ class HogUndo(UndoOwner):
                 os.kill(pid, signal.SIGKILL)
         for hog in _started.pop(mark, []):
             hog.wait()
-        if undo.args.get("folder"):
-            Group(0, Path(str(undo.args["folder"])), Path(str(undo.args["home"]))).leave()
         places = msgspec.convert(undo.args["places"], list[Place])
         for place in places:
             if running(place.process):
@@ -61,20 +59,18 @@ class HogUndo(UndoOwner):
                     _run_on(pid, places[0].cores)
 
 
-def hog_undo(mark: str, replica: str, pids: Sequence[int], group: Group | None = None) -> Undo:
-    """Names the neighbours, the cores that the service may use now, and the group that the neighbours get."""
+def hog_undo(mark: str, replica: str, pids: Sequence[int]) -> Undo:
+    """Names the neighbours, and the cores that the service may use now."""
     places: list[JSON] = []
     for process in identities(pids):
         with contextlib.suppress(ProcessLookupError):  # gone meanwhile
             cores: list[JSON] = [*sorted(os.sched_getaffinity(process.pid))]
             places.append({"process": [process.pid, process.started, process.boot], "cores": cores})
-    there = {} if group is None else {"folder": str(group.folder), "home": str(group.home)}
     return Undo(
         id=f"{HogUndo.kind}:{mark}",
         owner=HogUndo.kind,
-        args={"mark": mark, "replica": replica, "places": places, **there},
-        says=f"kill the processes with {HOG_MARK}={mark}; taskset -ap the cores of {replica} back"
-        + (f"; rmdir {group.folder}" if group is not None else ""),
+        args={"mark": mark, "replica": replica, "places": places},
+        says=f"kill the processes with {HOG_MARK}={mark}; taskset -ap the cores of {replica} back",
     )
 
 

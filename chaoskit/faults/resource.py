@@ -129,15 +129,19 @@ class Cpu(ResourceFault):
         return self.by_group(deployer, "cpu", turns if self.by == "auto" else "")
 
     def undo(self, system: System) -> Sequence[Undo]:
-        return [self._undo_one(system, replica) for replica in self.controls(system)]
+        if self.hog is None:
+            return [self._undo_one(system, replica) for replica in self.controls(system)]
+        found = []
+        for replica in self.controls(system):
+            if group := self._beside(system, replica):
+                found.append(group_undo(group))  # the last is undone first: it is empty by then
+            found.append(hog_undo(self._mark(system, replica), replica.name, self.pids(replica)))
+        return found
 
     def _mark(self, system: System, replica: ReplicaControl) -> str:
         return f"{toxic_name(system, self.id)}-{replica.name}"
 
     def _undo_one(self, system: System, replica: ReplicaControl) -> Undo:
-        if self.hog is not None:
-            pids, group = self.pids(replica), self._beside(system, replica)
-            return hog_undo(self._mark(system, replica), replica.name, pids, group)
         group = self._group(system, replica)
         if group is not None:
             return group_undo(group)

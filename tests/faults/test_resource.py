@@ -284,18 +284,20 @@ def test_neighbours_of_what_is_in_another_cgroup_get_one_that_weighs_as_many_as_
     try:
         group = find_group("cpu", busy, f"{mark}-hogs")
         assert group is not None and group.home == theirs.folder
-        undo = hog_undo(mark, "payments", [busy], group)
-        assert not group.folder.exists() and str(group.folder) in undo.says
+        undos = [hog_undo(mark, "payments", [busy]), group_undo(group)]
+        assert not group.folder.exists() and str(group.folder) in undos[1].says
         start_hogs(mark, [busy], 3, group)
         try:
             inside = {int(pid) for pid in (group.folder / "cgroup.procs").read_text().split()}
             weight = int((group.folder / ("cpu.shares" if group.version == 1 else "cpu.weight")).read_text())
         finally:
-            HogUndo.apply_undo(undo, None)
+            for owner, undo in zip((HogUndo, GroupUndo), undos, strict=True):
+                owner.apply_undo(undo, None)
         assert len(inside) == 3 and not inside & set(marked(HOG_MARK, mark, table()))
         assert weight == (3 * 1024 if group.version == 1 else 3 * 100)
         assert not group.folder.exists()
-        HogUndo.apply_undo(undo, None)
+        for owner, undo in zip((HogUndo, GroupUndo), undos, strict=True):
+            owner.apply_undo(undo, None)
     finally:
         theirs.leave()
 
