@@ -72,9 +72,8 @@ class Progress:
         self._lock = threading.Lock()
         self._phase = ""
         self._start = self._end = 0.0
-        self._offset: float | None = None
-        """CLOCK_MONOTONIC when warmup began, as far as phases have told."""
-        self._told_ahead = True
+        self._begins: list[float] = []
+        """CLOCK_MONOTONIC when warmup began, as each phase told it."""
         self._slots: deque[LoadSlot] = deque()
         self._newest = 0.0
         """Start of the newest slot that anything ended in."""
@@ -136,7 +135,7 @@ class Progress:
     def _event(self, seen: Event) -> Line:
         at = f"{seen.at:6.1f} s  " if seen.at >= 0 else " " * 10
         if seen.kind == "phase":
-            self._set_clock(time.monotonic() - seen.at)
+            self._begins.append(time.monotonic() - seen.at)
             self._phase = seen.text
             self._start = float(seen.about.get("start", seen.at))
             self._end = float(seen.about.get("end", seen.at))
@@ -156,18 +155,15 @@ class Progress:
         style = "magenta" if fault else "yellow"
         return (at, (f"{_TOLD[seen.kind]}: {seen.text or about}", style))
 
-    def _set_clock(self, offset: float) -> None:
+    @property
+    def _offset(self) -> float | None:
         """The first phase is told a moment ahead, as the load is sent for it; the others when they begin, or later."""
-        if self._offset is None:
-            self._offset = offset
-        else:
-            self._offset = offset if self._told_ahead else min(self._offset, offset)
-            self._told_ahead = False
+        return min(self._begins[1:] or self._begins, default=None)
 
     @property
     def begun(self) -> bool:
         """Whether the phases have begun."""
-        return self._offset is not None
+        return bool(self._begins)
 
     def lines(self) -> list[Line]:
         """The picture of now, for a terminal."""
